@@ -16,13 +16,12 @@ from tinygen.bench.lowbit import spreading_epilogue
 from tinygen.bench.pairs import WEIGHTS
 from tinygen.ir.encodings import Affine, Codebook, PowerOfTwo
 from tinygen.ir.ops import integer_mac
-from tinygen.lowering.kernels import depthwise_conv_2d_columns
-from tinygen.lowering.kernels.support import guessed
-from tinygen.lowering.kernels.support.guessed import guesses
-from tinygen.lowering.kernels.support.integer_layer import integer_layer
-from tinygen.lowering.kernels.support.requantize import staircase_of
-from tinygen.lowering.kernels.support.short_products import short_epilogue
-from tinygen.lowering.kernels.support.staircase import NONE, Staircase, ends_of_steps
+from tinygen.lowering.kernels.depthwise import depthwise_conv_2d_columns, guessed
+from tinygen.lowering.kernels.depthwise.guessed import guesses
+from tinygen.lowering.kernels.depthwise.short_products import short_epilogue
+from tinygen.lowering.kernels.support.epilogues.integer_layer import integer_layer
+from tinygen.lowering.kernels.support.epilogues.requantize import staircase_of
+from tinygen.lowering.kernels.support.epilogues.staircase import NONE, Staircase, ends_of_steps
 from tinygen.lowering.lower import lower
 
 SHARED = WEIGHTS["16 shared values"]

@@ -13,7 +13,7 @@ from tests.support.shares import one_in
 from tests.support.variants import DSP, check_variants
 from tests.targets.tools import requires_tool
 from tinygen.ir.encodings import Codebook, IntegerEncoding, PowerOfTwo
-from tinygen.lowering.kernels.integer_fully_connected_pairs_dsp import integer_fully_connected_pairs_dsp
+from tinygen.lowering.kernels.dense.integer_fully_connected_pairs_dsp import integer_fully_connected_pairs_dsp
 from tinygen.lowering.select import choose
 
 INPUTS = (*ACTIVATIONS, PowerOfTwo(layers.ONE, exponents=7), levels(7, True))

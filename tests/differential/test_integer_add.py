@@ -34,7 +34,7 @@ from tinygen.ir.interpreter import evaluate
 from tinygen.ir.ops.concatenation import Concatenation
 from tinygen.ir.ops.integer_add import IntegerAdd
 from tinygen.ir.tensor import Tensor
-from tinygen.lowering.kernels.integer_add_fused import integer_add_fused
+from tinygen.lowering.kernels.elementwise.integer_add_fused import integer_add_fused
 from tinygen.lowering.select import choose
 from tinygen.targets.bare_cores import bare_cores
 

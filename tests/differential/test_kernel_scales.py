@@ -14,7 +14,7 @@ from tests.support.board_batch import M4, M4_SOFT, M7
 from tests.support.integer_layers import BINARY, INT32, OUTPUTS, TERNARY, Layer, affine, levels
 from tests.support.shares import one_in
 from tests.support.variants import DSP, check_variants, tuned
-from tinygen.lowering.kernels import kernel_scales
+from tinygen.lowering.kernels.conv import kernel_scales
 from tinygen.lowering.select import choose
 from tinygen.targets.bare_cores import bare_cores
 

@@ -28,7 +28,7 @@ from tinygen.ir.network import Network
 from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinygen.ir.ops.fully_connected import FullyConnected
-from tinygen.lowering.kernels.support import requantize
+from tinygen.lowering.kernels.support.epilogues import requantize
 from tinygen.lowering.lower import lower
 from tinygen.passes.litert_arithmetic import optimized_arithmetic
 from tinygen.passes.pipeline import simplify

@@ -13,7 +13,7 @@ from tests.support.board_batch import M4, M4_SOFT, M7
 from tests.support.integer_layers import BINARY, INT32, OUTPUTS, TERNARY, Layer, levels
 from tests.support.shares import one_in
 from tests.support.variants import DSP, check_variants, tuned
-from tinygen.lowering.kernels import packed_dense
+from tinygen.lowering.kernels.dense import packed_dense
 from tinygen.lowering.plan import KernelPlan
 from tinygen.lowering.select import choose
 

@@ -20,10 +20,10 @@ from tests.support.variants import DSP, check_variants, tuned
 from tests.targets.tools import requires_tool
 from tinygen.ir.encodings import Codebook, PowerOfTwo
 from tinygen.ir.graph import Graph
-from tinygen.lowering.kernels import packed_rows
-from tinygen.lowering.kernels.support import packed_layouts
-from tinygen.lowering.kernels.support.packed_fields import Fields, Segments, Sums
-from tinygen.lowering.kernels.support.packed_layouts import Layout, Task, all_layouts
+from tinygen.lowering.kernels.conv import packed_rows
+from tinygen.lowering.kernels.support.activations import packed_layouts
+from tinygen.lowering.kernels.support.activations.packed_fields import Fields, Segments, Sums
+from tinygen.lowering.kernels.support.activations.packed_layouts import Layout, Task, all_layouts
 from tinygen.lowering.plan import KernelPlan
 from tinygen.lowering.select import choose
 from tinygen.targets.bare_cores import bare_cores

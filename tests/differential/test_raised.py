@@ -15,9 +15,9 @@ from tinygen.ir.encodings import Affine, PowerOfTwo
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
 from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
-from tinygen.lowering.kernels import conv_2d_scalar
-from tinygen.lowering.kernels.depthwise_conv_2d_scalar import integer_job
-from tinygen.lowering.kernels.support.raised import raised_epilogue
+from tinygen.lowering.kernels.conv import conv_2d_scalar
+from tinygen.lowering.kernels.depthwise.depthwise_conv_2d_scalar import integer_job
+from tinygen.lowering.kernels.support.epilogues.raised import raised_epilogue
 from tinygen.lowering.lower import lower
 
 

@@ -22,7 +22,7 @@ from tinygen.frontends.memory import MemoryModel
 from tinygen.ir.encodings import Codebook
 from tinygen.ir.interpreter import evaluate
 from tinygen.lowering import lower as lowering
-from tinygen.lowering.kernels.shift_add import product
+from tinygen.lowering.kernels.conv.shift_add import product
 from tinygen.lowering.plan import registered_kernels
 
 WEIGHTS = (BINARY, TERNARY, POWERS, levels(2, True), levels(3, True), levels(4, True), codebook(4), codebook(16))

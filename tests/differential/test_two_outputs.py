@@ -13,7 +13,7 @@ from tests.differential.test_scalar import BUILDS, ESP32C3, ISA, M0PLUS, check, 
 from tests.support import integer_layers as layers
 from tests.support.integer_layers import INT32, OUTPUTS, POWERS, TERNARY, Layer, affine, levels
 from tests.support.variants import tuned
-from tinygen.lowering.kernels import fully_connected_two_outputs
+from tinygen.lowering.kernels.dense import fully_connected_two_outputs
 from tinygen.lowering.plan import KernelPlan
 from tinygen.lowering.select import choose
 from tinygen.targets.board import Board

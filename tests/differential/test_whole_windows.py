@@ -14,7 +14,7 @@ from tests.support.integer_layers import BINARY, INT8, OUTPUTS, Layer, affine, l
 from tests.support.shares import one_in
 from tests.support.variants import DSP, check_variants
 from tests.targets.tools import requires_tool
-from tinygen.lowering.kernels.integer_conv_2d_whole import dense_node
+from tinygen.lowering.kernels.dense.integer_conv_2d_whole import dense_node
 from tinygen.lowering.select import choose
 from tinygen.targets.board import Board
 

@@ -19,7 +19,7 @@ from tinygen.ir import fixed_point
 from tinygen.ir.encodings import PowerOfTwo
 from tinygen.ir.epilogue import Rescale, Threshold
 from tinygen.ir.nesting import derived_codes
-from tinygen.lowering.kernels.support.coded_weights import BookCode, GridCode
+from tinygen.lowering.kernels.support.weights.coded_weights import BookCode, GridCode
 from tinygen.paths import resource
 from tinygen.targets.boards import load_board
 from tinygen.targets.toolchain import HostCode, build_shared_library, find_toolchain

@@ -11,8 +11,8 @@ from tests.support import integer_layers as layers
 from tests.support.integer_layers import Layer, affine, levels
 from tests.support.variants import check_variants
 from tinygen.ir.epilogue import Threshold
-from tinygen.lowering.kernels.support.cells import Cells, fit_cells
-from tinygen.lowering.kernels.support.integer_layer import integer_layer
+from tinygen.lowering.kernels.support.epilogues.cells import Cells, fit_cells
+from tinygen.lowering.kernels.support.epilogues.integer_layer import integer_layer
 
 REACH = 3000
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.differential.test_coded import VALUES, recoded
 from tests.differential.test_tuned import Case, dense, window
-from tinygen.lowering.kernels.support.coded_weights import (
+from tinygen.lowering.kernels.support.weights.coded_weights import (
     BookCode,
     ByteCode,
     GridCode,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from tinygen.lowering.kernels.support.instruction_stream import (
+from tinygen.lowering.kernels.conv.stream_order import (
     Costs,
     Phase,
     digit_count,

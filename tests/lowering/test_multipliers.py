@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tinygen.ir.fixed_point import multiply_by_real, round_half_away
 from tinygen.lowering.ctypes import double_literal
-from tinygen.lowering.kernels.support.multipliers import exact_multiplier, fits_fixed_point
+from tinygen.lowering.kernels.support.epilogues.multipliers import exact_multiplier, fits_fixed_point
 
 WIDTH = 4000
 

@@ -13,8 +13,8 @@ from tests.support.variants import check_variants
 from tests.targets.tools import requires_tool
 from tinygen.ir.encodings import PowerOfTwo
 from tinygen.ir.epilogue import Threshold
-from tinygen.lowering.kernels.support.integer_layer import IntegerLayer, integer_layer
-from tinygen.lowering.kernels.support.octaves import Octaves, fit_octaves
+from tinygen.lowering.kernels.support.epilogues.integer_layer import IntegerLayer, integer_layer
+from tinygen.lowering.kernels.support.epilogues.octaves import Octaves, fit_octaves
 
 REACH = 3000
 SHAPES = ((2, 9.0), (2, 9.0), (2, 9.0), (2, 9.0), (1, 1.8), (1, 900.0))

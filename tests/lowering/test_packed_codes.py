@@ -9,7 +9,7 @@ from tests.differential.test_packed_rows import LOGARITHMIC, SHARED
 from tests.support.integer_layers import BINARY, TERNARY, affine, levels
 from tinygen.ir.encodings import IntegerEncoding
 from tinygen.ir.tensor import Tensor
-from tinygen.lowering.kernels.support.packed_codes import activation_codes
+from tinygen.lowering.kernels.support.activations.packed_codes import activation_codes
 
 ENCODINGS = [
     *(affine(zero_point) for zero_point in (-128, 0, 7)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tinygen.lowering.kernels.support.packed_fields import (
+from tinygen.lowering.kernels.support.activations.packed_fields import (
     Fields,
     Sums,
     layouts,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tinygen.lowering.kernels.support.packing import pack_carried_rows, pack_dot_blocks, pack_dsp_rows
+from tinygen.lowering.kernels.support.weights.packing import pack_carried_rows, pack_dot_blocks, pack_dsp_rows
 
 
 def _rows(filters: int, taps: int, least: int = -128) -> np.ndarray:

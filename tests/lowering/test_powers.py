@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tinygen.ir.epilogue import Threshold
-from tinygen.lowering.kernels.support.powers import fit_powers
+from tinygen.lowering.kernels.support.epilogues.powers import fit_powers
 
 REACH = 6000
 NEVER, ALWAYS = 2**31 - 1, -(2**31)

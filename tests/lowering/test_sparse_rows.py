@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tinygen.lowering.kernels.support.sparse_rows import blocks_of, smallest_unsigned, to_words, walk
+from tinygen.lowering.kernels.dense.sparse_rows import blocks_of, smallest_unsigned, to_words, walk
 
 
 def _visited(live: np.ndarray, reach: int) -> np.ndarray:

@@ -19,10 +19,10 @@ from tinygen.ir.fixed_point import (
 )
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops import mac
-from tinygen.lowering.kernels.support import requantize
-from tinygen.lowering.kernels.support.mac import folded_bias
-from tinygen.lowering.kernels.support.requantize import Epilogue, epilogue, reachable
-from tinygen.lowering.kernels.support.staircase import Codes, Fit, Staircase, fit
+from tinygen.lowering.kernels.support.epilogues import requantize
+from tinygen.lowering.kernels.support.epilogues.mac import folded_bias
+from tinygen.lowering.kernels.support.epilogues.requantize import Epilogue, epilogue, reachable
+from tinygen.lowering.kernels.support.epilogues.staircase import Codes, Fit, Staircase, fit
 
 _SATURATED = 2**31
 

@@ -11,7 +11,7 @@ from tinygen.ir.fixed_point import Activation
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.binary import Add
 from tinygen.ir.tensor import Shape, Tensor
-from tinygen.lowering.kernels.support.sums import LinearSum, fit_sum
+from tinygen.lowering.kernels.support.epilogues.sums import LinearSum, fit_sum
 
 CODES = np.arange(-128, 128, dtype=np.int8)
 _LARGEST = 2**31 - 1

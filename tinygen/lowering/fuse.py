@@ -15,7 +15,7 @@ from tinygen.ir.ops.base import Op
 from tinygen.ir.ops.binary import Add
 from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.conv_2d_add import Conv2DAdd
-from tinygen.lowering.kernels.support.sums import fit_sum
+from tinygen.lowering.kernels.support.epilogues.sums import fit_sum
 from tinygen.lowering.select import COMPACT, DENSE, SPARSE
 
 

@@ -1,7 +1,7 @@
-"""Kernels, one file per operator: which kernels can compute it, and how each packs its constants."""
+"""Kernels, a room for each kind of layer: which can compute it, and how each packs its constants."""
 
 import importlib
 import pkgutil
 
-for _module in pkgutil.iter_modules(__path__):
-    importlib.import_module(f"{__name__}.{_module.name}")
+for _module in pkgutil.walk_packages(__path__, f"{__name__}."):
+    importlib.import_module(_module.name)

@@ -13,26 +13,24 @@ from typing import Any
 
 import numpy as np
 
-import tinygen.lowering.kernels.conv_2d_scalar
-import tinygen.lowering.kernels.depthwise_conv_2d_scalar
-import tinygen.lowering.kernels.integer_conv_2d_dsp
-import tinygen.lowering.kernels.integer_depthwise_dsp
-import tinygen.lowering.kernels.integer_fully_connected_packed_pairs_dsp
-import tinygen.lowering.kernels.integer_fully_connected_pairs_dsp  # noqa: F401  (all of them register kernels)
+import tinygen.lowering.kernels.conv.conv_2d_scalar
+import tinygen.lowering.kernels.conv.integer_conv_2d_dsp
+import tinygen.lowering.kernels.dense.integer_fully_connected_packed_pairs_dsp
+import tinygen.lowering.kernels.dense.integer_fully_connected_pairs_dsp
+import tinygen.lowering.kernels.depthwise.depthwise_conv_2d_scalar
+import tinygen.lowering.kernels.depthwise.integer_depthwise_dsp  # noqa: F401  (registers kernels that this module offers to 16x8)
 from tinygen.errors import TinygenError
 from tinygen.ir.encodings import Affine
 from tinygen.ir.epilogue import Rescale
-from tinygen.ir.fixed_point import quantized_activation_range
 from tinygen.ir.ops.base import Node, Op
 from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinygen.ir.ops.fully_connected import FullyConnected
 from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
 from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
-from tinygen.ir.ops.transpose_conv import TransposeConv
 from tinygen.ir.tensor import Tensor
-from tinygen.lowering.kernels.support import mac
-from tinygen.lowering.kernels.support.requantize import write_columns
+from tinygen.lowering.kernels.support.epilogues.requantize import write_columns
+from tinygen.lowering.kernels.support.epilogues.sixteen_bits import bias, bounds, rescaling, scaling
 from tinygen.lowering.plan import KernelPlan, kernel, registered_kernels
 
 _WINDOWS = (
@@ -86,39 +84,6 @@ def _checked_node(found: Node) -> Node | None:
     return found
 
 
-def rescaling(node: Node, channels: int) -> Rescale | None:
-    """Scaling of the sums without bias; None where it takes more than a multiplication and a shift."""
-    function, factors = _scaling(node)
-    if function not in ("tg_requantize_64", "tg_requantize_once"):
-        return None
-    multiplier, shift = (values.astype(np.int64) for values in factors.values())
-    if function == "tg_requantize_64":
-        multiplier, total = np.where(multiplier < 0x7FFF0000, (multiplier + (1 << 15)) >> 16, 0x7FFF), 15 - shift
-    else:
-        total = 31 - shift
-    if total.min() < 1 or total.max() > 60:
-        return None
-    # In Python's integers: biases have up to 64 bits.
-    rows = [np.broadcast_to(values, channels).tolist() for values in (multiplier, total, _bias(node, channels))]
-    offset = tuple(b * m + (1 << (t - 1)) for m, t, b in zip(*rows, strict=True))
-    return Rescale(tuple(rows[0]), offset, tuple(rows[1]), *_bounds(node))
-
-
-def _bounds(node: Node) -> tuple[int, int]:
-    """Least and largest code."""
-    assert isinstance(node.op, Conv2D | DepthwiseConv2D | FullyConnected | TransposeConv)
-    return quantized_activation_range(node.op.activation, node.output)
-
-
-def _scaling(node: Node) -> tuple[str, dict[str, np.ndarray]]:
-    """As `mac.scaling`: zero points are 0."""
-    return mac.scaling(node, *_bounds(node))
-
-
-def _bias(node: Node, channels: int) -> np.ndarray:
-    return node.constant(2).reshape(-1) if node.optional(2) is not None else np.zeros(channels, np.int64)
-
-
 def _operator(node: Node, epilogue: Rescale | None) -> tuple[tuple[Tensor, Tensor], Op, tuple[int, ...]]:
     """(inputs, operator, shape of the output)."""
     op, x, weights, shape = node.op, node.input(0), node.input(1), node.output.shape
@@ -159,7 +124,7 @@ def sums_on_codes(node: Node) -> Node | None:
     weights = node.input(1)
     if not isinstance(node.op, FullyConnected) or node.output.dtype != np.int16 or not weights.is_constant:
         return None
-    if _scaling(node)[0] != "tg_requantize_checked":
+    if scaling(node)[0] != "tg_requantize_checked":
         return None
     inputs, op, shape = _operator(node, None)
     output = replace(node.output, shape=shape, encoding=Affine("int32", (1.0,), (0,)))
@@ -168,14 +133,14 @@ def sums_on_codes(node: Node) -> Node | None:
 
 def _checked(node: Node, plan: KernelPlan) -> KernelPlan:
     """The plan with sums that are scaled to codes, in double precision where fixed point leaves a doubt."""
-    low, high = _bounds(node)
-    factors = _scaling(node)[1]
+    low, high = bounds(node)
+    factors = scaling(node)[1]
     scales = factors.pop("scales").view(np.uint64)
     halves = ((scales >> np.uint64(32 * part)).astype(np.uint32).view(np.int32) for part in (1, 0))
     columns = {**{name[:-1]: values for name, values in factors.items()}, **dict(zip(_HALVES, halves, strict=True))}
     start = next(one for one in plan.constants if one.name == "channels").data[:, 0].astype(np.int64)
     context = {"form": "checked", "unit": 1, "output_zero": 0, "low": low, "high": high}
-    ending = write_columns(context, start + _bias(node, len(start)), columns)
+    ending = write_columns(context, start + bias(node, len(start)), columns)
     return replace(
         plan,
         stem=f"{plan.stem}_checked",

@@ -1,0 +1,319 @@
+"""Tuned kernels of CONV_2D for Armv7E-M: two pixels times four filters, int16 in scratch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from tinygen.ir.fixed_point import Rounding
+from tinygen.ir.ops.base import Node
+from tinygen.ir.ops.conv_2d import Conv2D
+from tinygen.ir.ops.conv_2d_add import Conv2DAdd
+from tinygen.ir.ops.window import Axis
+from tinygen.lowering.kernels.support.activations.codes import pixel_elements
+from tinygen.lowering.kernels.support.activations.widening import needs_widening, whole_words, widening
+from tinygen.lowering.kernels.support.activations.window import window_context, window_stem
+from tinygen.lowering.kernels.support.epilogues.requantize import epilogue
+from tinygen.lowering.kernels.support.loops.dot_job import (
+    AHEAD,
+    SPREAD,
+    Convolution,
+    Job,
+    Packed,
+    added_sum,
+)
+from tinygen.lowering.kernels.support.weights import coded_weights
+from tinygen.lowering.kernels.support.weights.coded_weights import find_any_code, find_byte_code
+from tinygen.lowering.plan import KernelPlan, kernel
+
+_BLOCKS = (1, 2, 4, 8, 16, 32, 64, 128)
+_FURTHEST = 3000
+"""Bytes from one pixel to its neighbour, at most: the inner loop adds both to LDR's constant offset, 4095 at most."""
+
+# Instructions per element, measured: one multiply-accumulate, finishing one output; widening, after a copy of whole
+# rows of the window, after one of single taps; of windows beyond the input, there.
+_MAC, _OUTPUT, _COPY, _GATHER, _EDGE = 0.48, 6.0, 2.0, 4.0, 7.0
+
+
+def int8_job(node: Node, kind: str = "dsp") -> Job:
+    """The job of an int8 layer in TFLite's scheme, including a fused addition.
+
+    Args:
+        node: the layer.
+        kind: the last part of the name of the C function.
+    """
+    ending = epilogue(_convolution(node), axis=0)
+    assert ending is not None
+    context = {
+        "source": "input",
+        "spread": "tg_spread",
+        "spread_extra": "",
+        "fill": node.input(0).zero_point,
+        "y_type": "int8_t",
+        "packed_output": False,
+        "y_bits": 0,
+        "y_step": node.output.shape[3],
+        "unsigned_bits": 0,
+        **_residual(node),
+    }
+    return Job(node, ending, node.constant(1), context, f"{node.op.KIND}_s8_{kind}")
+
+
+def _convolution(node: Node) -> Node:
+    """The convolution without the addition."""
+    return node.op.convolution(node) if isinstance(node.op, Conv2DAdd) else node
+
+
+def takes_int8(node: Node) -> bool:
+    """Whether it is a layer for `int8_job`, of one group."""
+    return _takes_groups(node) and isinstance(node.op, Conv2D) and node.op.groups(node) == 1
+
+
+def _takes_groups(node: Node) -> bool:
+    op = node.op
+    assert isinstance(op, Conv2D)
+    if node.output.dtype != np.int8 or not node.input(1).is_constant:
+        return False
+    return op.rounding is Rounding.TWICE or epilogue(_convolution(node), axis=0) is not None
+
+
+def _context(job: Job, taps: int) -> dict[str, Any]:
+    node = job.node
+    rows, columns = geometry = job.op.geometry(node)
+    fill = job.context["fill"] if rows.padded or columns.padded else 0
+    return {
+        **window_context(node, geometry),
+        **job.ending.context,
+        "boosted": False,
+        **{key: value for key, value in job.context.items() if key != "fill"},
+        "taps": taps,
+        "depth": job.depth,
+        "groups": job.groups,
+        "filters": job.filters // job.groups,
+        "live": None,
+        "widen": job.widen.context if job.widen else None,
+        "pixel": pixel_elements(node.input(0)),
+        "span_h": (rows.kernel - 1) * rows.dilation + 1,
+        "input_zero": fill,
+    }
+
+
+def by_pixels(job: Job) -> Job:
+    """The job with its activations widened pixel by pixel."""
+    found = widening(job.node.input(0), job.groups, job.context["fill"])
+    return replace(job, widen=found, headers=(*job.headers, "tinygen_codes.h", "tinygen_widen.h"))
+
+
+def _residual(node: Node) -> dict[str, Any]:
+    """Template values of an addition to the convolution's output."""
+    linear = added_sum(node)
+    return {"residual": linear.context() if linear else None}
+
+
+def inplace(node: Node, pointwise: bool) -> tuple[tuple[int, int], ...]:
+    """The output may overlap the operand that is added to it, and the input of pointwise layers."""
+    fits = pointwise and node.output.shape[3] <= node.input(0).shape[3] and node.output.shape[0] == 1
+    return (((3, 0),) if isinstance(node.op, Conv2DAdd) else ()) + (((0, 0),) if fits else ())
+
+
+def _blocks(total: int) -> list[int]:
+    return sorted({min(size, total) for size in _BLOCKS})
+
+
+@kernel(Conv2DAdd, name="conv_2d_add_s8_dsp_rows", family="tinygen", isa="dsp")
+@kernel(Conv2D, name="conv_2d_s8_dsp_rows", family="tinygen", isa="dsp")
+def conv_2d_s8_dsp_rows(node: Node) -> Sequence[KernelPlan]:
+    """Windows taken straight from widened rows: for windows of several pixels."""
+    job = rows_job(int8_job(node)) if _takes_groups(node) else None
+    return rows_plans(job) if job else ()
+
+
+@kernel(Conv2DAdd, name="conv_2d_add_s8_packed_dsp_rows", family="tinygen", isa="dsp")
+@kernel(Conv2D, name="conv_2d_s8_packed_dsp_rows", family="tinygen", isa="dsp")
+def conv_2d_s8_packed_dsp_rows(node: Node) -> Sequence[KernelPlan]:
+    """The same with weights of less than 8 bits."""
+    job = rows_job(packed_job(int8_job(node))) if _takes_groups(node) else None
+    return rows_plans(job) if job else ()
+
+
+def packed_job(job: Job | None) -> Job | None:
+    """The job with its weights in a code of less than 8 bits, or of 8 for more than bytes; None where none fits."""
+    if job is None:
+        return None
+    few = find_any_code(job.weights)
+    # Bytes that other switches read, too, stay as those read them.
+    alone = job.node.input(1).nested_in is None
+    code = few if few is not None and few.bits < 8 else (find_byte_code(job.weights) if alone else None) or few
+    if code is None:
+        return None
+    return replace(job, code=code, stem=f"{job.stem}_{code.name}", headers=(coded_weights.HEADER, *job.headers))
+
+
+def takes_rows(node: Node) -> bool:
+    """Whether windows can be taken straight from rows that are widened as they lie."""
+    return _in_words(node) and _reaches(node)
+
+
+def _in_words(node: Node) -> bool:
+    """Whether pixels are bytes in whole words, of one group."""
+    op, x = node.op, node.input(0)
+    assert isinstance(op, Convolution)
+    return op.groups(node) == 1 and not needs_widening(x) and x.shape[3] % 4 == 0
+
+
+def _reaches(node: Node) -> bool:
+    op = node.op
+    assert isinstance(op, Convolution)
+    rows, columns = op.geometry(node)
+    too_far = columns.stride * whole_words(node.input(1).shape[3]) * 2 > _FURTHEST
+    return not (rows.kernel * columns.kernel == 1 or columns.dilation > 1 or too_far)
+
+
+def rows_job(job: Job | None) -> Job | None:
+    """The job for `rows_plans`; None if windows cannot be taken from rows."""
+    if job is None or not _reaches(job.node):
+        return None
+    return job if _in_words(job.node) else by_pixels(job)
+
+
+def windows_job(job: Job | None, *, codes: bool = True) -> Job | None:
+    """The job for `windows_plans`.
+
+    Args:
+        codes: there is a code that may pad windows, if these are copied as codes.
+    """
+    if job is None:
+        return None
+    # Scales are those of whole words of channels.
+    scaled = job.kernel_scales is not None and job.weights.shape[3] % 4 > 0
+    as_bytes = codes and not scaled and job.groups == 1 and not needs_widening(job.node.input(0))
+    return job if as_bytes else by_pixels(job)
+
+
+def rows_plans(job: Job) -> Sequence[KernelPlan]:
+    """Plans for a job of `rows_job`."""
+    packed = job.packed()
+    rows, _ = job.op.geometry(job.node)
+    return [_rows_plan(job, size, packed) for size in _blocks(rows.output)]
+
+
+def _rows_plan(job: Job, size: int, packed: Packed) -> KernelPlan:
+    """The plan that widens the input of `size` output rows at a time."""
+    node = job.node
+    rows, columns = geometry = job.op.geometry(node)
+    filters, taps = packed.filters, packed.taps
+    depth = job.depth
+    width = (columns.output - 1) * columns.stride + columns.kernel
+    context = _context(job, taps)
+    buffer_rows = (size - 1) * rows.stride + context["span_h"]
+    # The second pixel of the last pair of an odd row is past the buffer's end.
+    slack = (columns.stride * depth // 2 if columns.output % 2 else 0) + AHEAD // 4
+    pitch = width * depth // 2
+    blocks = -(-rows.output // size)
+    pairs = rows.output * -(-columns.output // 2)
+    per_pixel = job.widen.cycles if job.widen else depth * SPREAD
+    return KernelPlan(
+        template="conv/conv_2d_dsp_rows.c.j2",
+        stem=window_stem(job.stem, geometry),
+        context=context
+        | packed.context
+        | {
+            "rows": size,
+            "buffer_rows": buffer_rows,
+            "pitch": pitch,
+            "slack": slack,
+            "pairs_w": -(-columns.output // 2),
+            "copied": min(columns.input, width - columns.before),
+        },
+        constants=packed.constants,
+        operands=job.operands,
+        inplace=inplace(node, False),
+        scratch_bytes=4 * (packed.scratch_words + buffer_rows * pitch + slack + job.spare_words),
+        headers=job.headers,
+        cycles=node.output.shape[0]
+        * (
+            blocks * (buffer_rows * width * job.groups * per_pixel + filters * taps * packed.spread)
+            + 2 * pairs * filters * (taps * _MAC + rows.kernel * 1.5 + _OUTPUT + packed.ending)
+        ),
+    )
+
+
+@kernel(Conv2DAdd, name="conv_2d_add_s8_dsp", family="tinygen", isa="dsp")
+@kernel(Conv2D, name="conv_2d_s8_dsp", family="tinygen", isa="dsp")
+def conv_2d_s8_dsp(node: Node) -> Sequence[KernelPlan]:
+    """Windows copied one by one into scratch (im2col): any shape; pointwise ones straight from the activations."""
+    job = windows_job(int8_job(node)) if _takes_groups(node) else None
+    return windows_plans(job) if job else ()
+
+
+@kernel(Conv2DAdd, name="conv_2d_add_s8_packed_dsp", family="tinygen", isa="dsp")
+@kernel(Conv2D, name="conv_2d_s8_packed_dsp", family="tinygen", isa="dsp")
+def conv_2d_s8_packed_dsp(node: Node) -> Sequence[KernelPlan]:
+    """The same with weights of less than 8 bits."""
+    job = windows_job(packed_job(int8_job(node))) if _takes_groups(node) else None
+    return windows_plans(job) if job else ()
+
+
+def _edges(geometry: tuple[Axis, Axis]) -> float:
+    """The share of windows that reach beyond the input."""
+    inside = 1.0
+    for axis in geometry:
+        starts = np.arange(axis.output) * axis.stride - axis.before
+        inside *= float(np.mean((starts >= 0) & (starts + (axis.kernel - 1) * axis.dilation < axis.input)))
+    return 1.0 - inside
+
+
+def windows_plans(job: Job) -> Sequence[KernelPlan]:
+    """Plans that copy windows into scratch."""
+    packed = job.packed()
+    pixels = job.node.output.shape[1] * job.node.output.shape[2]
+    blocks = _blocks(pixels + pixels % 2)
+    return [_windows_plan(job, size, packed) for size in blocks if size % 2 == 0]
+
+
+def _windows_plan(job: Job, size: int, packed: Packed) -> KernelPlan:
+    """The plan that widens `size` windows at a time, an even number."""
+    node = job.node
+    rows, columns = geometry = job.op.geometry(node)
+    filters, taps = packed.filters, packed.taps
+    depth = job.depth
+    window = rows.kernel * columns.kernel
+    pointwise = window * rows.stride * columns.stride == 1 and depth % 4 == 0
+    # A row of a window is contiguous; in whole words it needs no copy. Long rows of other sizes are rare.
+    whole_rows = columns.dilation == 1 and (columns.kernel * depth % 4 == 0 or columns.kernel * depth <= 64)
+    segment = columns.kernel * depth if whole_rows and columns.kernel * depth % 4 == 0 else 0
+    gathers = not job.widen and not pointwise and (rows.padded or columns.padded or not segment)
+    filling = SPREAD if pointwise or segment else _COPY if whole_rows else _GATHER
+    if not (pointwise or segment):
+        filling += _edges(geometry) * max(_EDGE - filling, 0.0)
+    if job.widen:
+        filling = job.groups * job.widen.cycles / depth
+    pixels = node.output.shape[1] * node.output.shape[2]
+    return KernelPlan(
+        template="conv/conv_2d_dsp.c.j2",
+        stem=window_stem(job.stem, geometry),
+        context=_context(job, taps)
+        | packed.context
+        | {
+            "pixels": size,
+            "odd": pixels % 2 == 1,
+            "pointwise": pointwise,
+            "segment": segment,
+            "whole_rows": whole_rows,
+            "gathers": gathers,
+            "spare_words": job.spare_words,
+        },
+        constants=packed.constants,
+        operands=job.operands,
+        scratch_bytes=4 * packed.scratch_words + 2 * taps * size + 4 * job.spare_words + (taps if gathers else 0),
+        inplace=inplace(node, pointwise and job.groups == 1 and not job.widen),
+        headers=job.headers,
+        cycles=node.output.shape[0]
+        * (
+            pixels * (taps * filling + filters * (taps * _MAC + _OUTPUT + packed.ending))
+            + -(-pixels // size) * filters * taps * packed.spread
+        ),
+    )

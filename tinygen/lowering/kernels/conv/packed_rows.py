@@ -1,0 +1,345 @@
+"""Convolutions of few bits, several products in one multiplication (support/activations/packed_fields.py)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from tinygen.ir.ops.base import Node
+from tinygen.ir.ops.conv_2d import Conv2D
+from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
+from tinygen.lowering.ctypes import ctype
+from tinygen.lowering.kernels.conv.conv_2d_dsp import int8_job, takes_int8
+from tinygen.lowering.kernels.support.activations.codes import kind_of
+from tinygen.lowering.kernels.support.activations.packed_codes import (
+    activation_codes,
+    line_context,
+    odd_codes,
+    stored_offset,
+    value_constants,
+)
+from tinygen.lowering.kernels.support.activations.packed_fields import Packing, packing
+from tinygen.lowering.kernels.support.activations.packed_layouts import (
+    ARMV6M,
+    ARMV7EM,
+    RV32,
+    Edges,
+    Layout,
+    Machine,
+    Task,
+    all_layouts,
+    pack_weights,
+    weight_grid,
+)
+from tinygen.lowering.kernels.support.activations.window import window_context, window_stem
+from tinygen.lowering.kernels.support.epilogues.integer_layer import integer_layer
+from tinygen.lowering.kernels.support.epilogues.requantize import Epilogue
+from tinygen.lowering.kernels.support.loops.dot_job import Job
+from tinygen.lowering.plan import Constant, KernelPlan, kernel
+
+_HEADERS = ("tinygen_codes.h", "tinygen_fields.h", "tinygen_math.h", "tinygen_simd.h")
+_ROWS = (1, 2, 3, 4, 6, 8)
+_LEAST = {64: 3, 32: 2}
+"""Products per multiplication below which nothing is won, by the bits of a product."""
+_CLOSE = 1.04
+"""What is a little slower is taken where its weights are smaller."""
+_BIT = 1.1
+"""Cycles to make a byte of a bit."""
+
+
+def packed_plans(job: Job, machine: Machine) -> Sequence[KernelPlan]:
+    """Plans for a layer without groups, kernel scales or dilation."""
+    found = [one for task in _tasks(job, machine) for one in _worthwhile(task)]
+    if not found:
+        return ()
+    layouts = [_best([one for one in found if one[0].operands == each]) for each in machine.operands]
+    sizes = [(layout, size) for layout in layouts for size in _ROWS if size <= max(layout.task.axes[0].output, 1)]
+    return sorted((_plan(job, *one) for one in sizes), key=lambda plan: (plan.scratch_bytes, plan.cycles))
+
+
+def _best(found: list[tuple[Layout, float]]) -> Layout:
+    """The layout with the fewest bits among those about as fast as the fastest."""
+    fewest = min(cycles for _, cycles in found)
+    close = [(layout.weight_bits(), cycles, layout) for layout, cycles in found if cycles <= _CLOSE * fewest]
+    return min(close, key=lambda one: one[:2])[2]
+
+
+def _worthwhile(task: Task) -> list[tuple[Layout, float]]:
+    """Layouts that save cycles and take no more flash than bytes do, with their cycles."""
+    found = all_layouts(task, _LEAST[task.machine.product])
+    return [(layout, layout.cycles()) for layout in found if layout.weight_bits() <= 8]
+
+
+def _tasks(job: Job, machine: Machine) -> list[Task]:
+    """The possible tasks: with stored padding, or without."""
+    node, op = job.node, job.op
+    rows, columns = axes = op.geometry(node)
+    dilated = any(axis.kernel > 1 and axis.dilation > 1 for axis in axes)
+    if dilated or op.groups(node) > 1:
+        return []
+    weights = job.weights.astype(np.int64)
+    padded = rows.padded or columns.padded
+    kinds = [activation_codes(node.input(0), padded=padded), odd_codes(node.input(0)) if padded else None]
+    grid = weight_grid(weights)
+    tasks = [Task(axes, weights, codes, grid, machine) for codes in kinds if codes and grid]
+    return [task for task in tasks if task.fits()]
+
+
+def _plan(job: Job, layout: Layout, size: int) -> KernelPlan:
+    """The plan that takes `size` rows of outputs at a time."""
+    node, task, cut, grille = job.node, layout.task, layout.cut, layout.grille
+    rows, columns = task.axes
+    packed, mask = pack_weights(layout)
+    form = packing(mask)
+    groups = packed.shape[2] // form.words
+    buffer_rows = (size - 1) * rows.stride + rows.kernel
+    pair_words = 2 * task.depth * buffer_rows
+    row_words = _sum_words(layout) * 2 * layout.operands * cut.segments * grille.pairs
+    v_size = layout.values_of_row
+    # Of one row at a time, unless windows are in pieces, each for all rows, or both loops do not fit the flash's cache.
+    together = layout.pieces > 1 or task.machine.together
+    line = 0 if _reads_input(layout) else grille.width * grille.apart * task.depth
+    # Steps that the layer does not have are read from what follows, and so is one more.
+    sizes = {
+        "x_words": grille.pairs * pair_words + 2 * (cut.total - task.depth * rows.kernel) + 2,
+        "w_words": _even(max(groups * len(form.operands), layout.operands * cut.total + 2)),
+        "raw_words": (layout.pieces * size if together else 1) * row_words,
+    }
+    joins = not layout.direct or (task.summed and not layout.total_each)
+    words = sum(sizes.values()) + joins * layout.fields.filters * v_size
+    # The last row's sums are those of whole pairs of runs.
+    words += task.summed * (size * columns.output + (2 * layout.fields.pixels if layout.total_each else 0))
+    words = max(words, sizes["x_words"] + -(-line // 4))
+    blocks = -(-rows.output // size)
+    spread = grille.pairs * 2 * (1 + task.machine.pixel * layout.fields.pixels)
+    spread += _BIT * grille.copied if task.codes.bits == 1 else 0
+    spread += 2 * task.machine.pixel * grille.copied if task.codes.table else 0
+    ending = _ending(job, task)
+    return KernelPlan(
+        template="conv/packed_rows.c.j2",
+        stem=window_stem(job.stem, task.axes),
+        context={
+            **window_context(node, task.axes),
+            **ending.context,
+            **_output_context(job),
+            **_layer_context(job, layout),
+            **_fields_context(layout),
+            **sizes,
+            "stored": [[asdict(share) for share in shares] for shares in form.operands],
+            "group_words": form.words,
+            "groups": groups,
+            "rows": size,
+            "pair_words": pair_words,
+            "row_words": row_words,
+            "together": together,
+            "interleaved": task.machine.interleaves,
+            "raw_piece": size * row_words,
+            "v_size": v_size,
+            "joins": joins,
+            "total_each": layout.total_each if task.summed else 0,
+            "line_elements": line,
+        },
+        constants=(
+            _weights(layout, packed, form),
+            ending.constant(),
+            *_edge_constants(layout),
+            *value_constants(task.codes),
+        ),
+        scratch_bytes=4 * words,
+        headers=_HEADERS,
+        cycles=task.machine.unit
+        * node.output.shape[0]
+        * (
+            layout.cycles()
+            + spread * blocks * buffer_rows * task.depth
+            + blocks * packed.size / form.words * len(form.operands) * task.machine.unpack * (1 + form.steps) / 2
+        ),
+    )
+
+
+def _sum_words(layout: Layout) -> int:
+    """Words of a sum of products."""
+    return layout.fields.product // 32
+
+
+def _even(words: int) -> int:
+    return words + words % 2
+
+
+def _reads_input(layout: Layout) -> bool:
+    """Whether rows of the input can be read as stored."""
+    codes, grille = layout.task.codes, layout.grille
+    return grille.copied == grille.width and not grille.left and not (codes.bits or codes.doubled or codes.table)
+
+
+def _layer_context(job: Job, layout: Layout) -> dict[str, Any]:
+    """Template values of the layer's activations."""
+    task, grille, codes = layout.task, layout.grille, layout.task.codes
+    every_pixel = sum(1 << shift for shift in layout.fields.pixel_shifts())
+    context = line_context(job.node.input(0), codes)
+    return {
+        **context,
+        "moved": codes.moved * every_pixel,
+        "fill_word": codes.padding * every_pixel,
+        "fill": (codes.padding if layout.edges is None else 0) - codes.moved,
+        "zero_code": codes.padding - codes.moved,
+        "padded_rows": task.axes[0].padded,
+        "left": grille.left,
+        "copied": (grille.copied - 1) * grille.apart + 1,
+        "column_elements": grille.apart * task.depth,
+        "summed": task.summed,
+        "summed_factor": task.grid.first * codes.scale,
+        "factor": task.factor,
+        "side_by_side": _side_by_side(layout, context["x_type"]),
+        **_edge_context(layout),
+    }
+
+
+def _side_by_side(layout: Layout, x_type: str) -> dict[str, int] | None:
+    """How a byte of few pixels' codes becomes a word with its fields: a product's bits. None where it does not pay.
+
+    The product is the byte once for each pixel, at such a distance that its code comes to where its field is. No bit
+    of one is a bit of another one.
+    """
+    fields, codes = layout.fields, layout.task.codes
+    bits = codes.largest.bit_length()
+    room = fields.pixels * bits <= min(8, fields.spacing - bits)
+    unsigned = x_type == "uint8_t" and not codes.moved
+    if not (layout.task.machine.quads and room and unsigned and fields.pixels > 2 and layout.task.depth % 4 == 0):
+        return None
+    shifts = fields.pixel_shifts()
+    return {
+        "bits": bits,
+        "factor": sum(1 << (shift - i * bits) for i, shift in enumerate(shifts)),
+        "mask": sum(((1 << bits) - 1) << shift for shift in shifts),
+    }
+
+
+def _edge_context(layout: Layout) -> dict[str, Any]:
+    """Template values of the corrections of sums: a row of it for each class of rows of outputs and each channel."""
+    edges = layout.edges
+    if edges is None or not edges.missing.shape[2]:
+        return {"edges": (), "odd": False, "edge_words": 0}
+    return {
+        "edges": edges.columns,
+        "odd": edges.odd,
+        "edge_type": ctype(_edge_dtype(edges)),
+        "edge_rows": edges.rows,
+        "edge_words": edges.missing.shape[2],
+        "edge_classes": edges.missing.shape[1],
+    }
+
+
+def _edge_dtype(edges: Edges) -> np.dtype[Any]:
+    """16 bits where they hold outputs' edges; sums of fields are added to words."""
+    return np.dtype(np.int16 if edges.odd and np.abs(edges.missing).max(initial=0) < 2**15 else np.int32)
+
+
+def _output_context(job: Job) -> dict[str, Any]:
+    """Template values of the output: packed codes of several bits are written byte by byte."""
+    found = {key: job.context[key] for key in ("y_type", "packed_output", "y_bits", "y_step")}
+    return found | {"y_type": "uint8_t", "y_step": 4 * found["y_step"]} if found["y_bits"] > 1 else found
+
+
+def _fields_context(layout: Layout) -> dict[str, Any]:
+    """Template values of fields and sums."""
+    fields, cut, grille = layout.fields, layout.cut, layout.grille
+    taps = layout.task.axes[1].kernel - (layout.pieces - 1) * fields.taps
+    shifts = fields.weight_shifts()
+    return {
+        "pixels": fields.pixels,
+        "taps": fields.taps,
+        "filters": fields.filters,
+        "operands": layout.operands,
+        "spacing": fields.spacing,
+        "sum_words": _sum_words(layout),
+        "places": fields.places(),
+        "apart": fields.apart,
+        "whole": layout.whole,
+        "macs": fields.macs,
+        "carried": fields.taps - 1,
+        "pixel_shifts": fields.pixel_shifts(),
+        "pieces": layout.pieces,
+        "unrolled": cut.steps,
+        "parts": cut.parts,
+        "segments": cut.segments,
+        "total_steps": cut.total,
+        "pairs": grille.pairs,
+        "direct": layout.direct,
+        "ones": sum(1 << shift for shift in shifts[: fields.taps]),
+        "ones_last": sum(1 << shift for shift in shifts[:taps]),  # the last piece may have fewer
+        "v_first": grille.first,
+        "stride_v": grille.stride,
+    }
+
+
+def _ending(job: Job, task: Task) -> Epilogue:
+    """The epilogue; its biases include the contribution of the offset of the activations' codes.
+
+    It expects sums of integers less the zero point's share that it has in its own biases, i.e. of the codes as they
+    are stored where the encoding has a zero point.
+    """
+    offset = stored_offset(job.node.input(0), task.codes)
+    rows = job.ending.rows.copy()
+    rows[:, 0] += offset * task.weights.reshape(len(rows), -1).sum(axis=1)
+    return job.ending.with_rows(rows)
+
+
+def _weights(layout: Layout, packed: np.ndarray, form: Packing) -> Constant:
+    fields = layout.fields
+    what = f"{fields.taps} taps" if fields.taps > 1 else f"{fields.filters} filters"
+    group = "a word" if form.words == 1 else f"{form.words} words"
+    return Constant("weights", packed.reshape(-1), f"operands of {what}, {len(form.operands)} in {group}")
+
+
+def _edge_constants(layout: Layout) -> tuple[Constant, ...]:
+    edges = layout.edges
+    if edges is None or not edges.missing.size:
+        return ()
+    what = f"what sums of columns {list(edges.columns)} lack"
+    if edges.odd:
+        what = f"what outputs lack, by classes of rows, in all columns, and in {list(edges.columns)}"
+    return (Constant("edges", edges.missing.astype(_edge_dtype(edges)).reshape(-1), f"per output channel: {what}"),)
+
+
+def _job(node: Node, *, lengths: bool = False) -> Job | None:
+    """The job; epilogues of a core that counts leading zeros if `lengths`."""
+    op = node.op
+    if isinstance(op, Conv2D):
+        return int8_job(node, "packed") if takes_int8(node) else None
+    assert isinstance(op, IntegerConv2D)
+    layer = integer_layer(node, op.epilogue, wide=True, reads="any")
+    if layer is None:
+        return None
+    stem = f"conv_2d_{kind_of(node.input(0).integer)}_{kind_of(node.input(1).integer)}_packed"
+    epilogue = layer.by_lengths.epilogue if lengths else layer.epilogue
+    return Job(node, epilogue, layer.weights, layer.context, stem)
+
+
+@kernel(Conv2D, name="conv_2d_packed_rows", family="tinygen", isa="dsp")
+@kernel(IntegerConv2D, name="integer_conv_2d_packed_rows", family="tinygen", isa="dsp", unpacks=True, packs=True)
+def packed_rows(node: Node) -> Sequence[KernelPlan]:
+    """Few bits: several products in one multiplication of 64 bits."""
+    job = _job(node, lengths=True)
+    return packed_plans(job, ARMV7EM) if job else ()
+
+
+@kernel(Conv2D, name="conv_2d_packed_rows_rv32", family="tinygen", isa="rv32")
+@kernel(IntegerConv2D, name="integer_conv_2d_packed_rows_rv32", family="tinygen", isa="rv32", unpacks=True, packs=True)
+def packed_rows_rv32(node: Node) -> Sequence[KernelPlan]:
+    """The same by two multiplications, one for each half of the product."""
+    job = _job(node)
+    return packed_plans(job, RV32) if job else ()
+
+
+@kernel(Conv2D, name="conv_2d_packed_rows_armv6m", family="tinygen", isa="armv6m")
+@kernel(
+    IntegerConv2D, name="integer_conv_2d_packed_rows_armv6m", family="tinygen", isa="armv6m", unpacks=True, packs=True
+)
+def packed_rows_armv6m(node: Node) -> Sequence[KernelPlan]:
+    """The same in products of 32 bits."""
+    job = _job(node)
+    return packed_plans(job, ARMV6M) if job else ()

@@ -1,0 +1,81 @@
+"""Depthwise windows of 3x3 on a Cortex-M0+: down a column, codes as words, weights in registers (tinygen_columns.h)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tinygen.ir.ops.base import Node
+from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
+from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
+from tinygen.lowering.kernels.depthwise.depthwise_conv_2d_scalar import (
+    LONG_PRODUCTS,
+    Job,
+    int8_job,
+    integer_job,
+    plan_of,
+)
+from tinygen.lowering.kernels.depthwise.guessed import guesses
+from tinygen.lowering.kernels.depthwise.short_products import short_epilogue
+from tinygen.lowering.kernels.support.loops.unpacked import ON_ARMV6M_UNPACKED, all_unpacked
+from tinygen.lowering.plan import KernelPlan, kernel
+
+_HEADER = "tinygen_columns.h"
+_ROW = 16
+"""Bytes of scratch a row: three codes and a sum."""
+_COLUMN, _OUTPUT, _COPIED = 185.0, 60.0, 8.0
+"""Cycles of a column, of an output, of a code that is copied."""
+
+
+def by_columns(job: Job | None) -> KernelPlan | None:
+    """The plan of such windows in a Cortex-M0+'s cycles; None for others."""
+    if job is None or any((axis.kernel, axis.stride, axis.dilation) != (3, 1, 1) for axis in job.geometry):
+        return None
+    staircase, bias = job.staircase()
+    short = short_epilogue(staircase, bias, unsigned_bits=job.ending.context.get("unsigned_bits", 0))
+    found = None if staircase is None or short else guesses(staircase, bias)
+    job = replace(job, ending=short or job.ending, headers=(_HEADER, *job.headers))
+    plan = plan_of(job)
+    return plan and replace(
+        plan,
+        context={**plan.context, "guess": found.context if found else None},
+        constants=(*plan.constants, *((found.constant,) if found else ())),
+        template="depthwise/depthwise_conv_2d_columns.c.j2",
+        stem=f"{plan.stem}_columns",
+        scratch_bytes=_ROW * (plan.context["out_h"] + 2),
+        cycles=job.node.output.shape[0] * len(job.weights) * _cycles(job, guessed=found is not None),
+        armv6m_cycles=None,
+    )
+
+
+def _cycles(job: Job, *, guessed: bool) -> float:
+    """Of one channel."""
+    rows, columns = job.geometry
+    long = 0.0 if guessed else LONG_PRODUCTS.get(job.ending.context["form"], 0.0)
+    copied = _COPIED * rows.input * columns.input
+    return _COLUMN * (columns.output + 1) + copied + rows.output * columns.output * (_OUTPUT + long)
+
+
+@kernel(DepthwiseConv2D, name="depthwise_conv_2d_s8_columns", family="tinygen", isa="armv6m")
+def depthwise_conv_2d_s8_columns(node: Node) -> KernelPlan | None:
+    """Three columns of a channel in scratch."""
+    return by_columns(int8_job(node))
+
+
+@kernel(DepthwiseConv2D, name="depthwise_conv_2d_s8_columns_unpacked", family="tinygen", isa="armv6m")
+def depthwise_conv_2d_s8_columns_unpacked(node: Node) -> KernelPlan | None:
+    """The same with weights of less than 8 bits."""
+    plan = by_columns(int8_job(node))
+    return all_unpacked(plan, ON_ARMV6M_UNPACKED) if plan else None
+
+
+@kernel(IntegerConv2D, name="integer_conv_2d_depthwise_columns", family="tinygen", isa="armv6m")
+def integer_conv_2d_depthwise_columns(node: Node) -> KernelPlan | None:
+    """Weights and activations of up to 16 bits."""
+    return by_columns(integer_job(node))
+
+
+@kernel(IntegerConv2D, name="integer_conv_2d_depthwise_columns_unpacked", family="tinygen", isa="armv6m")
+def integer_conv_2d_depthwise_columns_unpacked(node: Node) -> KernelPlan | None:
+    """The same with weights of less than 8 bits, or as indices of values of 16 bits."""
+    plan = by_columns(integer_job(node))
+    return all_unpacked(plan, ON_ARMV6M_UNPACKED) if plan else None

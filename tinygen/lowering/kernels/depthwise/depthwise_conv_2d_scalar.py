@@ -1,0 +1,261 @@
+"""Tuned kernels of depthwise convolutions for cores without SIMD: channel by channel, its weights in registers.
+
+Predicted cycles are those of the ESP32-C3's core.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from tinygen.ir.ops.base import Node
+from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
+from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
+from tinygen.ir.ops.window import Axis
+from tinygen.lowering.ctypes import ctype
+from tinygen.lowering.kernels.support.activations.codes import kind_of, pixel_elements, smallest_integers
+from tinygen.lowering.kernels.support.activations.window import window_context, window_stem
+from tinygen.lowering.kernels.support.epilogues.integer_layer import integer_layer
+from tinygen.lowering.kernels.support.epilogues.raised import LONG_FORMS, raised_epilogue
+from tinygen.lowering.kernels.support.epilogues.requantize import Epilogue, epilogue, staircase_of
+from tinygen.lowering.kernels.support.epilogues.staircase import Staircase
+from tinygen.lowering.kernels.support.loops import scalar
+from tinygen.lowering.kernels.support.loops.scalar import Copy
+from tinygen.lowering.kernels.support.loops.unpacked import all_unpacked
+from tinygen.lowering.plan import ON_ARMV6M, Constant, KernelPlan, kernel
+
+_IN_REGISTERS = 12
+"""Weights of a channel that stay in registers."""
+_LONGEST = 32
+"""Taps that are written out one by one."""
+_REACH = 2047
+"""The largest constant offset of a load."""
+
+# Cycles: a tap whose code is loaded for one window and its weight known, whose code is there, of which both are loaded;
+# an output; a code copied, a bit; a channel; a column.
+_TAP, _ROLLED_TAP, _LOADED_TAP, _OUTPUT, _COPIED, _BIT, _CHANNEL, _COLUMN = 4.2, 2.1, 6.2, 15.0, 5.0, 8.0, 30.0, 30.0
+
+LONG_PRODUCTS = {
+    "fused": 36.0,
+    "raised": 38.0,
+    "stepwise": 60.0,
+    "mixed": 60.0,
+    "plain": 60.0,
+    "rescale": 62.0,
+    "rescale_high": 62.0,
+}
+_OTHERS, _LOOP_ON_ARMV6M = 12.0, 1.3
+"""Cycles that the epilogue's form adds to an output on a Cortex-M0+. What windows with many weights take there of the
+cycles that are predicted; others take `ON_ARMV6M`.
+"""
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """A layer whose filters have one kernel each.
+
+    Attributes:
+        geometry: of the window.
+        multiplier: filters per channel of the input.
+        ending: the epilogue that finishes sums.
+        weights: int8 or int16 [O, KH, KW].
+        context: template values of how codes are read and written.
+        copy: how codes are copied to scratch.
+        staircase: of its codes, if they only rise, and biases.
+    """
+
+    node: Node
+    geometry: tuple[Axis, Axis]
+    multiplier: int
+    ending: Epilogue
+    weights: np.ndarray
+    context: dict[str, Any]
+    copy: Copy
+    stem: str
+    staircase: Callable[[], tuple[Staircase | None, np.ndarray]]
+    headers: tuple[str, ...] = scalar.HEADERS
+
+    @property
+    def in_place(self) -> bool:
+        """Whether a channel's output may overwrite its input, once that is copied."""
+        x, y = self.node.input(0), self.node.output
+        bytes_of_codes = x.memory_dtype.itemsize == y.memory_dtype.itemsize == 1
+        return self.multiplier == 1 and x.shape == y.shape and bytes_of_codes
+
+
+@kernel(DepthwiseConv2D, name="depthwise_conv_2d_s8_scalar", family="tinygen", isa="scalar")
+def depthwise_conv_2d_s8_scalar(node: Node) -> KernelPlan | None:
+    """Padded channels are copied one by one; small windows roll down the columns."""
+    return _short_product(int8_job(node))
+
+
+def int8_job(node: Node) -> Job | None:
+    """The job of an int8 layer; None where its weights are not known."""
+    op = node.op
+    assert isinstance(op, DepthwiseConv2D)
+    if node.output.dtype != np.int8 or not node.input(1).is_constant:
+        return None
+    ending = epilogue(node, axis=3)
+    if ending is None:
+        return None
+    weights = node.constant(1)[0].transpose(2, 0, 1)
+    context = scalar.int8_context(node)
+    copy = Copy(node.input(0).zero_point)
+    stem = "depthwise_conv_2d_s8_scalar"
+
+    def staircase() -> tuple[Staircase | None, np.ndarray]:
+        return staircase_of(node, axis=3)
+
+    return Job(node, op.geometry(node), op.multiplier(node), ending, weights, context, copy, stem, staircase)
+
+
+@kernel(IntegerConv2D, name="integer_conv_2d_depthwise_scalar", family="tinygen", isa="scalar")
+def integer_conv_2d_depthwise_scalar(node: Node) -> KernelPlan | None:
+    """Filters of one kernel each, weights and activations of up to 16 bits."""
+    return channel_by_channel(node)
+
+
+def channel_by_channel(node: Node) -> KernelPlan | None:
+    """The plan of an integer layer; None where there is no job."""
+    return _short_product(integer_job(node))
+
+
+def _short_product(job: Job | None) -> KernelPlan | None:
+    """The plan, with one product's upper word instead of 64 bits where sums are small."""
+    if job is None:
+        return None
+    if job.ending.context["form"] not in LONG_FORMS:
+        return plan_of(job)
+    staircase, bias = job.staircase()
+    ending = raised_epilogue(staircase, bias, unsigned_bits=job.ending.context.get("unsigned_bits", 0))
+    return plan_of(replace(job, ending=ending or job.ending))
+
+
+def integer_job(node: Node) -> Job | None:
+    """The job of an integer layer; None where its filters have several kernels, or its integers more than 16 bits."""
+    op, x = node.op, node.input(0)
+    assert isinstance(op, IntegerConv2D)
+    copy = scalar.any_copy_of(x)
+    if copy is None or node.input(1).shape[3] != 1 or op.groups(node) != x.shape[3]:
+        return None
+    layer = integer_layer(node, op.epilogue, wide=True, reads="halves" if copy.wide else "any")
+    if layer is None:
+        return None
+    weights = smallest_integers(layer.weights[..., 0])
+    ending = scalar.moved(layer.epilogue, weights, copy)
+    stem = f"depthwise_conv_2d_{kind_of(x.integer)}_{kind_of(node.input(1).integer)}_scalar"
+    multiplier = len(weights) // x.shape[3]
+    headers = ("tinygen_codes.h", *scalar.HEADERS)
+
+    def staircase() -> tuple[Staircase | None, np.ndarray]:
+        return layer.staircase, layer.sums.bias + ending.rows[:, 0] - layer.epilogue.rows[:, 0]
+
+    return Job(node, op.geometry(node), multiplier, ending, weights, layer.context, copy, stem, staircase, headers)
+
+
+@kernel(DepthwiseConv2D, name="depthwise_conv_2d_s8_scalar_unpacked", family="tinygen", isa="scalar")
+def depthwise_conv_2d_s8_scalar_unpacked(node: Node) -> KernelPlan | None:
+    """The same with weights of less than 8 bits."""
+    plan = _short_product(int8_job(node))
+    return all_unpacked(plan) if plan else None
+
+
+@kernel(IntegerConv2D, name="integer_conv_2d_depthwise_scalar_unpacked", family="tinygen", isa="scalar")
+def integer_conv_2d_depthwise_scalar_unpacked(node: Node) -> KernelPlan | None:
+    """The same with weights of less than 8 bits, or as indices of values of 16 bits."""
+    plan = channel_by_channel(node)
+    return all_unpacked(plan) if plan else None
+
+
+def plan_of(job: Job) -> KernelPlan | None:
+    """The plan; None where not even a row of the window can be written out."""
+    rows, columns = job.geometry
+    node, filters, channels = job.node, len(job.weights), job.node.input(0).shape[3]
+    padded = rows.padded or columns.padded
+    copies = padded or job.copy.changes
+    plane_h, plane_w = (_reach(axis) if copies else axis.input for axis in job.geometry)
+    pixel_step = 1 if copies else channels
+    row_step, tap_step = rows.dilation * plane_w * pixel_step, columns.dilation * pixel_step
+    size = job.copy.dtype.itemsize
+    unroll = _unrolled(rows.kernel, columns.kernel, size * row_step, size * tap_step)
+    if unroll == 0:
+        return None
+    walk = _walk(rows, columns)
+    cycles = node.output.shape[0] * filters * _cycles(rows, columns, walk, job.copy if copies else None)
+    return KernelPlan(
+        template="depthwise/depthwise_conv_2d_scalar.c.j2",
+        stem=window_stem(job.stem, job.geometry),
+        context={
+            **window_context(node, job.geometry),
+            **job.ending.context,
+            **job.context,
+            "weight_type": ctype(job.weights.dtype),
+            "weights_code": None,
+            "from_type": "int16_t" if job.copy.wide else "int8_t",
+            "x_type": ctype(job.copy.dtype),
+            "x_size": job.copy.dtype.itemsize,
+            "lowest": None if job.copy.values is None else job.copy.lowest,
+            "signed_codes": job.copy.values is not None and job.copy.lowest + job.copy.values.data.size <= 128,
+            "levels": job.copy.levels,
+            "flips": job.copy.flips,
+            "bits": job.copy.bits,
+            "in_step": pixel_elements(node.input(0)),
+            "multiplier_count": job.multiplier,
+            "input_zero": job.copy.fill if padded else 0,
+            "copies": copies,
+            "plane_h": plane_h,
+            "plane_w": plane_w,
+            "copied_h": min(rows.input, plane_h - rows.before),
+            "copied_w": min(columns.input, plane_w - columns.before),
+            "pixel_step": pixel_step,
+            "row_step": row_step,
+            "tap_step": tap_step,
+            "walk": walk,
+            "unroll": unroll,
+        },
+        constants=(
+            Constant("weights", job.weights.reshape(-1), f"[C, KH, KW] [{filters}, {rows.kernel}, {columns.kernel}]"),
+            job.ending.constant(),
+            *((job.copy.values,) if job.copy.values else ()),
+        ),
+        scratch_bytes=job.copy.dtype.itemsize * plane_h * plane_w if copies else 0,
+        inplace=((0, 0),) if copies and job.in_place else (),
+        headers=job.headers,
+        cycles=cycles,
+        armv6m_cycles=(_LOOP_ON_ARMV6M if walk == "loop" else ON_ARMV6M) * cycles
+        + node.output.size * LONG_PRODUCTS.get(job.ending.context["form"], _OTHERS),
+    )
+
+
+def _reach(axis: Axis) -> int:
+    """Codes from the first that a window touches to the last, the border included."""
+    return (axis.output - 1) * axis.stride + (axis.kernel - 1) * axis.dilation + 1
+
+
+def _unrolled(rows: int, columns: int, row_step: int, tap_step: int) -> int:
+    """Unrolled rows of a window, as far as constant offsets reach; 0 if not even one row can be."""
+    reach = (_REACH - (columns - 1) * tap_step) // row_step + 1
+    return max(min(rows, _LONGEST // columns, reach), 0)
+
+
+def _walk(rows: Axis, columns: Axis) -> str:
+    """The order in which a channel's windows are computed."""
+    if rows.kernel * columns.kernel > _IN_REGISTERS:
+        return "loop"
+    return "rolling" if rows.stride == rows.dilation == 1 and rows.output > 1 else "whole"
+
+
+def _cycles(rows: Axis, columns: Axis, walk: str, copy: Copy | None) -> float:
+    """Predicted cycles of one channel."""
+    taps, outputs = rows.kernel * columns.kernel, rows.output * columns.output
+    each = 0.0 if copy is None else _BIT if copy.bits or copy.values else _COPIED
+    copied = each * rows.input * columns.input
+    if walk == "rolling":
+        loads = 2 * columns.kernel * (rows.output + rows.kernel - 1) * columns.output
+        body = loads + outputs * (taps * _ROLLED_TAP + _OUTPUT) + columns.output * (_COLUMN + taps * _ROLLED_TAP)
+    else:
+        body = outputs * (taps * (_TAP if walk == "whole" else _LOADED_TAP) + _OUTPUT)
+    return copied + body + _CHANNEL

@@ -1,0 +1,51 @@
+"""Depthwise windows of any shape on a Cortex-M0+: the loops of depthwise_conv_2d_scalar.py, and sums that are
+requantized in two products of 32 bits (depthwise/short_products.py), as that core has no longer ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tinygen.ir.ops.base import Node
+from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
+from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
+from tinygen.lowering.kernels.depthwise.depthwise_conv_2d_scalar import Job, int8_job, integer_job, plan_of
+from tinygen.lowering.kernels.depthwise.short_products import short_epilogue
+from tinygen.lowering.kernels.support.loops.unpacked import ON_ARMV6M_UNPACKED, all_unpacked
+from tinygen.lowering.plan import KernelPlan, kernel
+
+
+def _plan(job: Job | None) -> KernelPlan | None:
+    """In a Cortex-M0+'s cycles; None where there are no such products."""
+    if job is None:
+        return None
+    staircase, bias = job.staircase()
+    short = short_epilogue(staircase, bias, unsigned_bits=job.ending.context.get("unsigned_bits", 0))
+    plan = plan_of(replace(job, ending=short, stem=f"{job.stem}_short")) if short else None
+    return plan and plan.on_armv6m
+
+
+@kernel(DepthwiseConv2D, name="depthwise_conv_2d_s8_short", family="tinygen", isa="armv6m")
+def depthwise_conv_2d_s8_short(node: Node) -> KernelPlan | None:
+    """Small sums of products."""
+    return _plan(int8_job(node))
+
+
+@kernel(DepthwiseConv2D, name="depthwise_conv_2d_s8_short_unpacked", family="tinygen", isa="armv6m")
+def depthwise_conv_2d_s8_short_unpacked(node: Node) -> KernelPlan | None:
+    """The same with weights of less than 8 bits."""
+    plan = _plan(int8_job(node))
+    return all_unpacked(plan, ON_ARMV6M_UNPACKED) if plan else None
+
+
+@kernel(IntegerConv2D, name="integer_conv_2d_depthwise_short", family="tinygen", isa="armv6m")
+def integer_conv_2d_depthwise_short(node: Node) -> KernelPlan | None:
+    """Codes of any encoding, small sums of products."""
+    return _plan(integer_job(node))
+
+
+@kernel(IntegerConv2D, name="integer_conv_2d_depthwise_short_unpacked", family="tinygen", isa="armv6m")
+def integer_conv_2d_depthwise_short_unpacked(node: Node) -> KernelPlan | None:
+    """The same with weights of less than 8 bits, or as indices of values of 16 bits."""
+    plan = _plan(integer_job(node))
+    return all_unpacked(plan, ON_ARMV6M_UNPACKED) if plan else None

@@ -1,0 +1,19 @@
+"""Element by element: sums, products, maxima, functions of one operand, requantization; softmax.
+
+==================  =========  ==================================================================
+module              cores      when
+==================  =========  ==================================================================
+binary              any        ADD, SUB, MUL, MAXIMUM, MINIMUM of any type: the reference
+binary_tuned        any        int8 ADD, SUB, MUL: one rounding instead of two or three
+binary_s16          any        int16 ADD, SUB, MUL without branches
+extrema             any        MAXIMUM, MINIMUM of the codes of a word at once
+integer_add         any        sums of integer codes: the reference
+integer_add_tuned   any        the same as one table, or one shifted sum, where every pair agrees
+integer_add_fused   any        the same where a code has 16 or 32 bits
+compare             any        comparisons
+unary               any        8-bit codes by table, four at a time where that pays; floats
+prelu               any        PRELU; on int8 one product and one rounding
+requantize          any        a separate requantization
+softmax             any        int8 and float; int8 by shares where a table of exponentials fits
+==================  =========  ==================================================================
+"""

@@ -1,0 +1,52 @@
+"""COMPARE: element by element."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tinygen.ir.fixed_point import quantize_multiplier
+from tinygen.ir.ops.base import Node
+from tinygen.ir.ops.compare import LEFT_SHIFT, Compare, Relation
+from tinygen.ir.tensor import Tensor
+from tinygen.lowering.ctypes import ctype
+from tinygen.lowering.plan import KernelPlan, kernel
+
+_SYMBOLS = {
+    Relation.LESS: "<",
+    Relation.LESS_EQUAL: "<=",
+    Relation.GREATER: ">",
+    Relation.GREATER_EQUAL: ">=",
+    Relation.EQUAL: "==",
+    Relation.NOT_EQUAL: "!=",
+}
+
+
+@kernel(Compare, name="compare")
+def compare(node: Node) -> KernelPlan | None:
+    """Codes as stored; no packed codes."""
+    op, first, second = node.op, node.input(0), node.input(1)
+    assert isinstance(op, Compare)
+    if first.packed_bits or second.packed_bits:
+        return None
+    return KernelPlan(
+        template="elementwise/compare.c.j2",
+        stem=f"{op.relation}_{first.dtype.name}",
+        context={
+            "size": first.size,
+            "one": second.size == 1,
+            "symbol": _SYMBOLS[op.relation],
+            "type": ctype(node.output.memory_dtype),
+            **(_scales(first, second) if op.scaled else {}),
+        },
+        operands=(("first", 0), ("second", 1)),
+        cycles=(20.0 if op.scaled else 5.0) * first.size,
+    )
+
+
+def _scales(first: Tensor, second: Tensor) -> dict[str, Any]:
+    """Scales of operands, for comparisons as in TFLite."""
+    return {
+        "left_shift": LEFT_SHIFT,
+        "zeros": [tensor.zero_point for tensor in (first, second)],
+        "scales": [list(quantize_multiplier(tensor.scale)) for tensor in (first, second)],
+    }

@@ -1,0 +1,1 @@
+"""How sums become codes: each form is checked for every sum that can occur."""

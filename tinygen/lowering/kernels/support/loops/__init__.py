@@ -1,0 +1,1 @@
+"""What the inner loops of several kernels take: weights, activations and epilogue together."""
