@@ -97,7 +97,7 @@ def likely_room(node: Node) -> int:
     return max(_LEAST_ROOM, activations // 2)
 
 
-def _best(choices: Sequence[Choice], family: str) -> Choice:
+def best_of(choices: Sequence[Choice], family: str) -> Choice:
     """The fastest choice, of equal ones that with least scratch, which it may not get; or among those about as fast the
     one that takes least flash for weights.
     """
@@ -150,10 +150,10 @@ def _cheapest(node: Node, family: str, isa: Collection[str], *, coded: bool) -> 
     for choices in _turns(node, family, isa):
         plain = [choice for choice in choices if not choice.fastest.code_bytes]
         if coded and choices:
-            best = _best(choices, family)
-            return replace(best, uncoded=_best(plain, family)) if best.fastest.code_bytes and plain else best
+            best = best_of(choices, family)
+            return replace(best, uncoded=best_of(plain, family)) if best.fastest.code_bytes and plain else best
         if plain:
-            return _best(plain, family)
+            return best_of(plain, family)
     raise _no_kernel(node, family, isa)
 
 
@@ -184,7 +184,7 @@ def alternatives(node: Node, family: str, isa: Collection[str], *, coded: bool) 
         found = choices if coded else plain
         if found:
             smallest = COMPACT if family == Family.TINYGEN else family
-            usual = (_best(found, family), _best(plain or found, family), _best(plain or found, smallest))
+            usual = (best_of(found, family), best_of(plain or found, family), best_of(plain or found, smallest))
             return Alternatives(tuple(sorted(found, key=lambda choice: choice.fastest.cycles)), usual)
     raise _no_kernel(node, family, isa)
 
