@@ -145,8 +145,8 @@ def test_integer_convolutions(every: int) -> None:
     assert check_layers(convolutions(22, 1)[::every], most=2) >= 22 // every
 
 
-def lifted(cases: list[Case], compiler: str) -> int:
-    how: dict[str, Any] = {"part": "lifted", "isa": M0PLUS.isa, "cores": [(M0PLUS, M0PLUS.isa)], "compiler": compiler}
+def offset_weights(cases: list[Case], compiler: str) -> int:
+    how: dict[str, Any] = {"part": "offset", "isa": M0PLUS.isa, "cores": [(M0PLUS, M0PLUS.isa)], "compiler": compiler}
     return check(cases, most=3, **how)
 
 
@@ -162,25 +162,25 @@ def extreme_codes(depth: int, size: tuple[int, int]) -> Case:
 
 @pytest.mark.parametrize("compiler", ["zig", pytest.param("gcc", marks=requires_tool("arm-none-eabi-gcc"))])
 @one_in(3)
-def test_lifted_weights(every: int, compiler: str) -> None:
+def test_offset_weights(every: int, compiler: str) -> None:
     """Of two filters in a halfword; as many taps as fit their sums, and more; groups, odd filters, one pixel."""
     shapes = [*SHAPES, *ONE_PIXEL, window((4, 5), 12, 10, (3, 3), groups=2, same=False)][compiler == "gcc" :: every]
     extremes = [dense(270, 5, 4, extreme=True), dense(13, 6), extreme_codes(256, (2, 3)), extreme_codes(515, (1, 5))]
-    assert all(map(_is_lifted, extremes[2:]))
+    assert all(map(_is_offset, extremes[2:]))
     layers: list[Layer] = []
     for i, x in enumerate(ACTIVATIONS):
         kind: dict[str, Any] = {"x": x, "w": integer_layers.INT8, "y": OUTPUTS[i % len(OUTPUTS)], "seed": i}
         layers.append(integer_layers.conv(f"c{i}", (4 + i % 3, 5, 3 + i), 3 + i, (2, 1 + i % 3), **kind))
         layers.append(integer_layers.dense(f"d{i}", (7 + 5 * i,), 5, **kind))
     layers = layers[compiler == "gcc" :: every]
-    found = [case for case in (*shapes, *extremes, *((one.graph, one.feeds) for one in layers)) if _is_lifted(case)]
-    assert len(found) >= 15 // every and lifted(found, compiler) >= len(found)
+    found = [case for case in (*shapes, *extremes, *((one.graph, one.feeds) for one in layers)) if _is_offset(case)]
+    assert len(found) >= 15 // every and offset_weights(found, compiler) >= len(found)
 
 
-def _is_lifted(case: Case) -> bool:
+def _is_offset(case: Case) -> bool:
     node = case[0].node(case[0].ops[0])
     return any(
-        "lifted" in kernel.name and kernel.variants(node)
+        "offset" in kernel.name and kernel.variants(node)
         for kernel in registered_kernels()
         if kernel.op is type(node.op)
     )

@@ -17,10 +17,10 @@ _HEADERS = (
     "mfcc_tables microphone microphone_driver paint part prescaler reply riscv seal serve stddef stdint stream "
     "stm32_registers string text tg thresholds tinygen_bits tinygen_blocks tinygen_branch tinygen_coded tinygen_codes "
     "tinygen_columns tinygen_dense tinygen_depthwise tinygen_dot tinygen_double tinygen_eight tinygen_extrema "
-    "tinygen_fields tinygen_float tinygen_gather tinygen_groups tinygen_halves tinygen_lifted tinygen_live "
-    "tinygen_math tinygen_nibbles tinygen_outputs tinygen_planes tinygen_scalar tinygen_simd tinygen_sparse "
-    "tinygen_stream tinygen_sums "
-    "tinygen_table tinygen_unpack tinygen_upwards tinygen_widen uart usart values wakeword wakeword_config"
+    "tinygen_fields tinygen_float tinygen_gather tinygen_groups tinygen_halves tinygen_live tinygen_math "
+    "tinygen_nibbles tinygen_offset tinygen_outputs tinygen_planes tinygen_scalar tinygen_simd tinygen_sparse "
+    "tinygen_stream tinygen_sums tinygen_table tinygen_unpack tinygen_upwards tinygen_widen uart usart values wakeword "
+    "wakeword_config"
 )
 # A model's own type is called NAME_t.
 _TYPES = "int8 int16 int32 int64 intmax intptr ptrdiff size uint8 uint16 uint32 uint64 uintmax uintptr wchar"

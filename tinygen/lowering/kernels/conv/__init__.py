@@ -7,7 +7,7 @@ conv_2d, integer_conv_2d     any                       the reference; the last r
 conv_2d_dsp                  Armv7E-M                  int8: two pixels times four filters
 integer_conv_2d_dsp          Armv7E-M                  the same on codes of few bits, on int16, nested weights
 conv_2d_scalar               RV32IM, Cortex-M0+        four pixels times four filters; dense layers too
-conv_2d_lifted               Cortex-M0+                the same with two filters' weights in a halfword
+conv_2d_offset               Cortex-M0+                the same with two filters' weights in a halfword
 packed_rows                  all with products         few bits: several products in one multiplication
 kernel_scales                all with products         APSQ: sums from tables, then each kernel's scale
 shift_add                    any                       few different weights: tables of shifted sums

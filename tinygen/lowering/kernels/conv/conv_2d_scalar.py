@@ -36,7 +36,7 @@ _BLOCKS = (1, 2, 4, 8, 16, 32, 64, 128)
 _COPIED, _BEGUN, _FETCHED, _CACHED = 0.8, 30.0, 8.0, 12288
 # A weight that is gathered.
 _GATHERED = 7.0
-_LIFT = 128
+_OFFSET = 128
 _OF_HALVES = {(1, 1): "", (2, 1): "_codes", (1, 2): "_weights", (2, 2): "_both"}
 """The functions of tinygen_halves.h, by bytes of codes and of weights."""
 
@@ -70,8 +70,8 @@ class _Rates:
 
 _RV32 = _Rates(49.0, 56.0, 24.0, 330.0, 18.6, 90.0, 5.0, called=1900.0)
 _ARMV6M = _Rates(83.3, 95.2, 40.8, 561.0, 19.8, 280.0, 4.8, other=ON_ARMV6M, unpacked=ON_ARMV6M_UNPACKED)
-_LIFTED = _Rates(71.6, 81.9, 40.8, 561.0, 17.8, 280.0, 4.8, other=ON_ARMV6M)
-"""A Cortex-M0+ with signed weights, and with lifted ones."""
+_OFFSET_RATES = _Rates(71.6, 81.9, 40.8, 561.0, 17.8, 280.0, 4.8, other=ON_ARMV6M)
+"""A Cortex-M0+ with signed weights, and with those stored plus 128."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +90,7 @@ class Job:
         headers: that the C function needs.
         odd: weights stand for 2 * w + 1.
         unpacked: how they are packed; None for bytes and halves as they are.
-        lifted: weights are stored plus 128, as uint8 (tinygen_lifted.h).
+        offset_weights: weights are stored plus 128, as uint8 (tinygen_offset.h).
     """
 
     node: Node
@@ -104,7 +104,7 @@ class Job:
     headers: tuple[str, ...] = scalar.HEADERS
     odd: bool = False
     unpacked: Unpacking | None = None
-    lifted: bool = False
+    offset_weights: bool = False
 
     @property
     def depth(self) -> int:
@@ -152,11 +152,11 @@ class Job:
     @property
     def totalled(self) -> bool:
         """Whether outputs also need the sum of their window's codes."""
-        return self.odd or self.lifted
+        return self.odd or self.offset_weights
 
     def by_four(self) -> Interleaved:
         """Weights, four filters of a group at a time."""
-        stored = (self.weights.astype(np.int16) + _LIFT).astype(np.uint8) if self.lifted else self.weights
+        stored = (self.weights.astype(np.int16) + _OFFSET).astype(np.uint8) if self.offset_weights else self.weights
         parts = [scalar.by_four(part) for part in np.split(stored.reshape(self.filters, -1), self.groups)]
         rows, data = (np.concatenate(arrays) for arrays in zip(*((one.rows, one.data) for one in parts), strict=True))
         return Interleaved(rows, data)
@@ -402,7 +402,7 @@ def _plan(job: Job, form: str, size: int) -> KernelPlan:
             "dense": job.dense,
             "odd": job.odd,
             "window_total": "tg_total" if job.copy.dtype == np.int8 else "tg_total_of_halves",
-            "lifted": job.lifted,
+            "offset_weights": job.offset_weights,
             "live": job.live,
             "code": code.context() if code else None,
             "boosted": job.boosted,
@@ -416,7 +416,7 @@ def _plan(job: Job, form: str, size: int) -> KernelPlan:
             "x_type": ctype(job.copy.dtype),
             "x_size": size_x,
             "w_type": ctype(weights.data.dtype),
-            "of_halves": "_lifted" if job.lifted else _OF_HALVES[size_x, size_w],
+            "of_halves": "_offset" if job.offset_weights else _OF_HALVES[size_x, size_w],
             "copied": min(columns.input, (columns.output - 1) * columns.stride + columns.kernel - columns.before),
             **{name: getattr(place, name) for name in ("pieces", "piece", "skip", "step", "jump", "pitch")},
         },
@@ -427,7 +427,7 @@ def _plan(job: Job, form: str, size: int) -> KernelPlan:
         + (4 * weights.rows.shape[1] if job.live else code.scratch_bytes if code else 0),
         headers=job.headers,
         cycles=_cycles(job, place, weights, size, _RV32),
-        armv6m_cycles=_cycles(job, place, weights, size, _LIFTED if job.lifted else _ARMV6M),
+        armv6m_cycles=_cycles(job, place, weights, size, _OFFSET_RATES if job.offset_weights else _ARMV6M),
     )
 
 

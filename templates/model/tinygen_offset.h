@@ -2,8 +2,8 @@
  * The loops of tinygen_scalar.h with weights that are 128 more than they should be, as uint8_t. A Cortex-M0+ loads
  * those of two filters at once: their halfword is w0 + 256 * w1.
  */
-#ifndef TINYGEN_LIFTED_H
-#define TINYGEN_LIFTED_H
+#ifndef TINYGEN_OFFSET_H
+#define TINYGEN_OFFSET_H
 
 #include <stdint.h>
 
@@ -15,14 +15,14 @@
 
 #if TG_TILE_ARMV6M
 /* Taps whose sums fit 24 bits, whatever the codes and weights: 256 * 128 * 255 < 2^23. */
-#define TG_LIFTED_TAPS 256
+#define TG_OFFSET_TAPS 256
 
 /*
  * sums[4 * f + p] += x[p][i] * w[4 * i + f] for two pixels and two filters, 4.4 cycles a product on a Cortex-M0+. What
  * x times the halfword adds up to, less what x times its lower byte does, is 256 times the sum of the other filter.
  * Registers are those of TG_DOT_2X2: the lower byte's sums in r8 and r9, the halfword's in r10 and r11.
  */
-TG_ASSEMBLY void tg_dot_2x2_lifted(
+TG_ASSEMBLY void tg_dot_2x2_offset(
     int32_t *sums __attribute__((unused)),
     const void *x0 __attribute__((unused)),
     const void *x1 __attribute__((unused)),
@@ -65,7 +65,7 @@ TG_ASSEMBLY void tg_dot_2x2_lifted(
 
 /* sums[f] += x[i] * w[4 * i + f] for four filters, the same way. Sums: r8 and r10 of lower bytes, r9 and r11 of
    halfwords. */
-TG_ASSEMBLY void tg_dot_1x4_lifted(
+TG_ASSEMBLY void tg_dot_1x4_offset(
     int32_t *sums __attribute__((unused)),
     const void *x __attribute__((unused)),
     const void *w __attribute__((unused)),
@@ -103,7 +103,7 @@ TG_ASSEMBLY void tg_dot_1x4_lifted(
         : "memory");
 }
 
-static inline void tg_dot_4x4_lifted(tg_tile *tile)
+static inline void tg_dot_4x4_offset(tg_tile *tile)
 {
     const uint8_t *w = tile->w;
     const int32_t length = tile->eights + tile->rest;
@@ -112,13 +112,13 @@ static inline void tg_dot_4x4_lifted(tg_tile *tile)
         tile->sums[i] = 0;
     }
     for (int32_t row = 0; row < tile->rows; row++, at += tile->skip) {
-        for (int32_t left = length; left > 0; left -= TG_LIFTED_TAPS) {
-            const int32_t taps = left < TG_LIFTED_TAPS ? left : TG_LIFTED_TAPS;
+        for (int32_t left = length; left > 0; left -= TG_OFFSET_TAPS) {
+            const int32_t taps = left < TG_OFFSET_TAPS ? left : TG_OFFSET_TAPS;
             for (int32_t f = 0; f < 4; f += 2) {
                 for (int32_t p = 0; p < 4; p += 2) {
                     const int8_t *const x0 = (const int8_t *)tile->x[p] + at;
                     const int8_t *const x1 = (const int8_t *)tile->x[p + 1] + at;
-                    tg_dot_2x2_lifted(tile->sums + 4 * f + p, x0, x1, w + f, taps);
+                    tg_dot_2x2_offset(tile->sums + 4 * f + p, x0, x1, w + f, taps);
                 }
             }
             at += taps;
@@ -127,7 +127,7 @@ static inline void tg_dot_4x4_lifted(tg_tile *tile)
     }
 }
 
-static inline void tg_tile_1x4_lifted(tg_tile *tile)
+static inline void tg_tile_1x4_offset(tg_tile *tile)
 {
     const int8_t *x = tile->x[0];
     const uint8_t *w = tile->w;
@@ -136,17 +136,17 @@ static inline void tg_tile_1x4_lifted(tg_tile *tile)
         tile->sums[i] = 0;
     }
     for (int32_t row = 0; row < tile->rows; row++, x += tile->skip) {
-        for (int32_t left = length; left > 0; left -= TG_LIFTED_TAPS) {
-            const int32_t taps = left < TG_LIFTED_TAPS ? left : TG_LIFTED_TAPS;
-            tg_dot_1x4_lifted(tile->sums, x, w, taps);
+        for (int32_t left = length; left > 0; left -= TG_OFFSET_TAPS) {
+            const int32_t taps = left < TG_OFFSET_TAPS ? left : TG_OFFSET_TAPS;
+            tg_dot_1x4_offset(tile->sums, x, w, taps);
             x += taps;
             w += 4 * taps;
         }
     }
 }
 #else
-TG_DOT_4X4(tg_dot_4x4_lifted, int8_t, uint8_t, TG_OF_BYTE, TG_OF_BYTE)
-TG_TILE_1X4(tg_tile_1x4_lifted, int8_t, uint8_t, TG_OF_BYTE, TG_OF_BYTE)
+TG_DOT_4X4(tg_dot_4x4_offset, int8_t, uint8_t, TG_OF_BYTE, TG_OF_BYTE)
+TG_TILE_1X4(tg_tile_1x4_offset, int8_t, uint8_t, TG_OF_BYTE, TG_OF_BYTE)
 #endif
 
 #endif

@@ -1,7 +1,7 @@
 """Convolutions and dense layers of a Cortex-M0+, whose weights are stored plus 128: those of two filters in a halfword.
 
 That core loads bytes without their signs, so each weight costs an instruction to extend it. 128 more than it is, none
-has a sign, and two are loaded at once (templates/model/tinygen_lifted.h). What the 128 add is 128 times the sum of a
+has a sign, and two are loaded at once (templates/model/tinygen_offset.h). What the 128 add is 128 times the sum of a
 window's codes, which all filters share.
 """
 
@@ -21,42 +21,42 @@ from tinygen.lowering.kernels.conv.conv_2d_scalar import Job, int8_job, integer_
 from tinygen.lowering.kernels.support.loops.unpacked import unpacking
 from tinygen.lowering.plan import KernelPlan, kernel
 
-_HEADER = "tinygen_lifted.h"
+_HEADER = "tinygen_offset.h"
 
 
-def lifted_plans(job: Job | None) -> Sequence[KernelPlan]:
+def offset_plans(job: Job | None) -> Sequence[KernelPlan]:
     """Plans in the cycles of an Armv6-M core; none for codes or weights of more than 8 bits, nor for packed weights."""
     if job is None or job.odd or job.weights.dtype != np.int8 or job.copy.dtype != np.int8:
         return ()
     if unpacking(job.weights, job.groups) is not None:
         return ()
-    found = plans_of(replace(job, lifted=True, stem=f"{job.stem}_lifted", headers=(_HEADER, *job.headers)))
+    found = plans_of(replace(job, offset_weights=True, stem=f"{job.stem}_offset", headers=(_HEADER, *job.headers)))
     return [plan.on_armv6m for plan in found]
 
 
-@kernel(Conv2D, name="conv_2d_s8_lifted", family="tinygen", isa="armv6m")
-def conv_2d_s8_lifted(node: Node) -> Sequence[KernelPlan]:
+@kernel(Conv2D, name="conv_2d_s8_offset", family="tinygen", isa="armv6m")
+def conv_2d_s8_offset(node: Node) -> Sequence[KernelPlan]:
     """Any shape."""
-    return lifted_plans(int8_job(node, "conv_2d_s8_scalar"))
+    return offset_plans(int8_job(node, "conv_2d_s8_scalar"))
 
 
-@kernel(FullyConnected, name="fully_connected_s8_lifted", family="tinygen", isa="armv6m")
-def fully_connected_s8_lifted(node: Node) -> Sequence[KernelPlan]:
+@kernel(FullyConnected, name="fully_connected_s8_offset", family="tinygen", isa="armv6m")
+def fully_connected_s8_offset(node: Node) -> Sequence[KernelPlan]:
     """Four outputs at a time."""
-    return lifted_plans(int8_job(node, "fully_connected_s8_scalar"))
+    return offset_plans(int8_job(node, "fully_connected_s8_scalar"))
 
 
-@kernel(IntegerConv2D, name="integer_conv_2d_lifted", family="tinygen", isa="armv6m", packs=True)
-def integer_conv_2d_lifted(node: Node) -> Sequence[KernelPlan]:
+@kernel(IntegerConv2D, name="integer_conv_2d_offset", family="tinygen", isa="armv6m", packs=True)
+def integer_conv_2d_offset(node: Node) -> Sequence[KernelPlan]:
     """Codes and weights that fit bytes."""
     op = node.op
     assert isinstance(op, IntegerConv2D)
-    return lifted_plans(integer_job(node, op.epilogue, "conv_2d"))
+    return offset_plans(integer_job(node, op.epilogue, "conv_2d"))
 
 
-@kernel(IntegerFullyConnected, name="integer_fully_connected_lifted", family="tinygen", isa="armv6m")
-def integer_fully_connected_lifted(node: Node) -> Sequence[KernelPlan]:
+@kernel(IntegerFullyConnected, name="integer_fully_connected_offset", family="tinygen", isa="armv6m")
+def integer_fully_connected_offset(node: Node) -> Sequence[KernelPlan]:
     """The same of dense layers."""
     op = node.op
     assert isinstance(op, IntegerFullyConnected)
-    return lifted_plans(integer_job(node, op.epilogue, "fully_connected"))
+    return offset_plans(integer_job(node, op.epilogue, "fully_connected"))
