@@ -46,8 +46,8 @@ def _row(case: Case, cycles: int, kernel: str) -> dict[str, Any]:
 
 
 def test_table() -> None:
-    rows = [_row(case, 100 + index, "conv_2d_s8_dsp") for index, case in enumerate(FOUND.cases[:4])]
-    rows.append(_row(FOUND.cases[5], 250, "integer_conv_2d"))
+    rows = [_row(case, 100 + index, "conv_2d_dsp") for index, case in enumerate(FOUND.cases[:4])]
+    rows.append(_row(FOUND.cases[5], 250, "conv_2d_codes"))
     lines = pair_lines(rows)
     assert [line["weights"] for line in lines[:3]] == list(WEIGHTS)[:3]
     assert lines[0]["int8"] == "1.01" and lines[0]["binary"] == "–"
@@ -60,7 +60,7 @@ def test_table() -> None:
 
 
 def test_each_compiler_is_measured_by_its_own_int8() -> None:
-    rows = [_row(case, 100, "conv_2d_s8_dsp") | {"board": "a", "toolchain": "zig"} for case in FOUND.cases[:2]]
+    rows = [_row(case, 100, "conv_2d_dsp") | {"board": "a", "toolchain": "zig"} for case in FOUND.cases[:2]]
     rows += [row | {"toolchain": "gcc", "cycles_predicted": 200 + 50 * place} for place, row in enumerate(rows)]
     assert [line.split(":")[0] for line in pair_statements(rows)] == ["zig", "zig", "gcc", "gcc"]
     assert pairs_markdown(rows).count("| 1.00 |") == 1 and pairs_markdown(rows).count("| 1.25 |") == 1

@@ -26,7 +26,7 @@ from tinygen.targets.toolchain import find_toolchain
 
 CASES = dense_cases()
 BOARDS = ("f746zg", "netduinoplus2")
-DENSE = "fully_connected_s8_dsp_4"
+DENSE = "fully_connected_dsp_4"
 _NEAR = 1.2
 """Chosen kernels may be so much slower than the best: 5 % for less flash, and predictions are for boards, whose flash
 waits for whoever reads much of it, not for these bare cores."""
@@ -63,7 +63,7 @@ def _program(graph: Graph, kernel_name: str | None, isa: tuple[str, ...]) -> Pro
     """With a kernel by name, or the one that the lowering takes."""
 
     def pick(node: Node, family: str, _: object) -> Choice:
-        found = [k for k in registered_kernels() if k.op is type(node.op) and k.name == kernel_name]
+        found = [k for k in registered_kernels() if type(node.op) in k.ops and k.name == kernel_name]
         return Choice(found[0], found[0].variants(node)) if found else choose(node, family, isa)
 
     with patch.object(lowering, "choose", pick):
@@ -75,7 +75,7 @@ def _sparse(graph: Graph, isa: tuple[str, ...]) -> list[str]:
     return [
         k.name
         for k in registered_kernels()
-        if k.op is type(node.op) and "_sparse" in k.name and k.isa == "dsp" and k.isa in isa and k.variants(node)
+        if type(node.op) in k.ops and "_sparse" in k.name and k.isa == "dsp" and k.isa in isa and k.variants(node)
     ]
 
 

@@ -89,4 +89,4 @@ def test_on_a_board() -> None:
     for row in bench([], ["lowbit-wakeword"], options).rows:
         assert row["error"] is None and row["max_abs_diff"] == 0
         assert row["microjoules_predicted"] > 0
-        assert all(layer["kernel"] != "integer_conv_2d" for layer in row["layers"])
+        assert all(layer["kernel"] != "conv_2d_codes" for layer in row["layers"])

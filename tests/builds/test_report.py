@@ -47,8 +47,8 @@ def test_plain_layers() -> None:
     none where plain loops were asked for.
     """
     kinds = (
-        ("first", "conv_2d_s8_dsp_rows", 90),
-        ("second", "integer_conv_2d", 1200),
+        ("first", "conv_2d_dsp_rows", 90),
+        ("second", "conv_2d_codes", 1200),
         ("third", "mean", 0),
         ("fourth", "pad", 0),
         ("fifth", "prelu", 0),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from unittest.mock import patch
 
 import numpy as np
@@ -16,6 +17,7 @@ from tinygen.bench.lowbit import spreading_epilogue
 from tinygen.bench.pairs import WEIGHTS
 from tinygen.ir.encodings import Affine, Codebook, PowerOfTwo
 from tinygen.ir.ops import integer_mac
+from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.lowering.kernels.depthwise import depthwise_conv_2d_columns, guessed
 from tinygen.lowering.kernels.depthwise.guessed import guesses
 from tinygen.lowering.kernels.depthwise.short_products import short_epilogue
@@ -77,9 +79,9 @@ def test_few_codes() -> None:
         window((4, 3), 2, 0, (3, 3), y_scale=y_scale, zero=127, seed=seed) for y_scale, seed in ((40, 0), (12, 13))
     )
     with patch.object(depthwise_conv_2d_columns, "short_epilogue", return_value=None):
-        plan = depthwise_conv_2d_columns.depthwise_conv_2d_s8_columns(next(iter(two[0].nodes())))
+        plan = depthwise_conv_2d_columns.depthwise_conv_2d_columns(next(iter(two[0].nodes())))
         assert plan and not plan.context["guess"]["doubts"]
-        assert check([one, two], isa=M0PLUS.isa, cores=[(M0PLUS, M0PLUS.isa)], part="s8_columns", compiler="zig") >= 2
+        assert check([one, two], isa=M0PLUS.isa, cores=[(M0PLUS, M0PLUS.isa)], part="columns", compiler="zig") >= 2
 
 
 def test_short_windows() -> None:
@@ -95,7 +97,7 @@ def test_short_windows() -> None:
     cases.append((few.graph, few.feeds))
     assert check(cases, isa=M0PLUS.isa, cores=[(M0PLUS, M0PLUS.isa)], part="_short") >= len(cases)
     for graph, _ in cases[:2]:
-        assert lower(graph, isa=M0PLUS.isa).layers[0].kernel.name == "depthwise_conv_2d_s8_short"
+        assert lower(graph, isa=M0PLUS.isa).layers[0].kernel.name == "depthwise_conv_2d_short"
 
 
 def dense() -> list[Layer]:
@@ -117,7 +119,7 @@ def dense() -> list[Layer]:
 @pytest.mark.parametrize("compiler", ["zig", pytest.param("gcc", marks=_GCC)])
 def test_one_window(compiler: str) -> None:
     """Weights by the word: signed bytes, halves."""
-    part = "integer_fully_connected_scalar"
+    part = "fully_connected_scalar"
     assert check_layers(dense(), isa=M0PLUS.isa, cores=[(M0PLUS, M0PLUS.isa)], part=part, compiler=compiler) >= 4
 
 
@@ -128,9 +130,11 @@ def staircases() -> list[tuple[Staircase | None, np.ndarray]]:
         x, w = levels(bits), levels(bits, True)
         (node,) = integer_layers.conv("s", (5, 5, 4), 4, (3, 3), groups=4, x=x, w=w, y=x).graph.nodes()
         flat = integer_mac.weight_integers(node).reshape(4, -1).astype(float)
-        layer = integer_layer(node, spreading_epilogue(x, flat, np.random.default_rng(bits)))
+        assert isinstance(node.op, Conv2D)
+        op = replace(node.op, epilogue=spreading_epilogue(x, flat, np.random.default_rng(bits)))
+        layer = integer_layer(replace(node, op=op))
         assert layer is not None
-        found.append((layer.staircase, layer.sums.bias))
+        found.append(layer.staircase())
     return found
 
 

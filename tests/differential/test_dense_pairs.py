@@ -13,7 +13,7 @@ from tests.support.shares import one_in
 from tests.support.variants import DSP, check_variants
 from tests.targets.tools import requires_tool
 from tinygen.ir.encodings import Codebook, IntegerEncoding, PowerOfTwo
-from tinygen.lowering.kernels.dense.integer_fully_connected_pairs_dsp import integer_fully_connected_pairs_dsp
+from tinygen.lowering.kernels.dense.fully_connected_pairs_dsp import fully_connected_pairs_dsp
 from tinygen.lowering.select import choose
 
 INPUTS = (*ACTIVATIONS, PowerOfTwo(layers.ONE, exponents=7), levels(7, True))
@@ -85,7 +85,7 @@ def test_many(seed: int) -> None:
 @pytest.mark.parametrize(("w", "grid"), [(levels(8, True), (2, 1)), (EVEN, (5, -150)), (INT8, None)])
 def test_evenly_spread_weights_take_a_byte(w: IntegerEncoding, grid: tuple[int, int] | None) -> None:
     layer = layers.dense("one", (64,), 64, x=levels(8, False), w=w, y=INT32)
-    plan = integer_fully_connected_pairs_dsp(layer.graph.node(layer.graph.ops[0]))
+    plan = fully_connected_pairs_dsp(layer.graph.node(layer.graph.ops[0]))
     assert plan is not None
     assert plan.constants[0].data.nbytes == 64 * 64
     assert plan.context["grid"] == (grid and {"step": grid[0], "middle": grid[1]})
@@ -95,7 +95,7 @@ def test_wide_activations_times_bytes() -> None:
     """Sums reach for 31 bits, but none of a row's weights: parts of them fit, and are right."""
     x = Codebook(layers.ONE, table=(0, 181, 9000, 32767))
     layer = layers.dense("wide", (256,), 6, x=x, w=levels(8, True), y=INT32)
-    plan = integer_fully_connected_pairs_dsp(layer.graph.node(layer.graph.ops[0]))
+    plan = fully_connected_pairs_dsp(layer.graph.node(layer.graph.ops[0]))
     assert plan is not None and plan.context["grid"] == {"step": 2, "middle": 1}
     _check([layer], part="pairs", cores=((M7, (*DSP, "dual-issue")),))
 

@@ -72,7 +72,7 @@ def test_many(seed: int) -> None:
 @pytest.mark.parametrize("w", WEIGHTS, ids=str)
 def test_no_pair_is_plain(x: IntegerEncoding, w: IntegerEncoding) -> None:
     layer = layers.conv("one", (5, 5, 9), 9, (3, 3), x=x, w=w, y=INT32, groups=9)
-    assert "depthwise_d" in choose(layer.graph.node(layer.graph.ops[0]), "tinygen", DSP).kernel.name
+    assert "depthwise_conv_2d_d" in choose(layer.graph.node(layer.graph.ops[0]), "tinygen", DSP).kernel.name
 
 
 def by_channel() -> list[Layer]:
@@ -98,5 +98,5 @@ def by_channel() -> list[Layer]:
 def test_by_channel() -> None:
     found = by_channel()
     chosen = {choose(next(iter(layer.graph.nodes())), "compact", DSP).kernel.name for layer in found}
-    assert {name.removesuffix("_unpacked") for name in chosen} == {"integer_depthwise_channels_dsp"}
+    assert {name.removesuffix("_unpacked") for name in chosen} == {"depthwise_conv_2d_channels_dsp"}
     assert _check(found, in_turn=True) > len(found)

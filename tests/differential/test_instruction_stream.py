@@ -38,7 +38,7 @@ ACTIVATIONS = (
     *(levels(b, True) for b in (2, 4, 7)),
 )
 WEIGHTS = (TERNARY, POWERS, BINARY, levels(2, True), levels(3, True), codebook(8), INT8)
-STREAM = "integer_conv_2d_stream"
+STREAM = "conv_2d_stream"
 CORES: dict[str, tuple[Core | Board, tuple[str, ...]]] = {
     "": (M0PLUS, ("c99",)),
     "_dsp": (M4, ("c99", "dsp")),

@@ -114,7 +114,7 @@ def scaled_convolutions(count: int, seed: int) -> list[Layer]:
 def test_kernel_scales(every: int) -> None:
     found = scaled_convolutions(16, 1)
     node = found[0].graph.node(found[0].graph.ops[0])
-    assert choose(node, "tinygen", DSP).kernel.name.startswith("integer_conv_2d_packed_dsp")
+    assert choose(node, "tinygen", DSP).kernel.name.startswith("conv_2d_packed_dsp")
     _check(found[::every], in_turn=every > 1)
 
 

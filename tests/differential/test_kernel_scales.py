@@ -120,4 +120,4 @@ def test_larger_sums_are_left_to_others() -> None:
 def test_it_is_chosen() -> None:
     graph = layers.conv("chosen", (16, 16, 64), 64, (3, 3), x=affine(-128), w=BINARY, y=affine(0), scaled=True).graph
     for isa in (DSP, (*DSP, "dual-issue")):
-        assert choose(graph.node(graph.ops[0]), "compact", isa).kernel.name == "integer_conv_2d_kernel_scales_dsp"
+        assert choose(graph.node(graph.ops[0]), "compact", isa).kernel.name == "conv_2d_kernel_scales_dsp"

@@ -21,6 +21,7 @@ from tests.support.variants import DSP, check_variants
 from tinygen.errors import TinygenError
 from tinygen.frontends.tflite import read_tflite
 from tinygen.frontends.tg import read_tg, write_tg
+from tinygen.ir.epilogue import Tflite
 from tinygen.ir.fixed_point import Rounding
 from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import evaluate
@@ -28,6 +29,7 @@ from tinygen.ir.network import Network
 from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinygen.ir.ops.fully_connected import FullyConnected
+from tinygen.ir.ops.mac_layer import MacLayer
 from tinygen.lowering.kernels.support.epilogues import requantize
 from tinygen.lowering.lower import lower
 from tinygen.passes.litert_arithmetic import optimized_arithmetic
@@ -177,14 +179,13 @@ def _example(make: Callable[[np.random.Generator], ModelSpec], seed: int = 3) ->
     return _optimized(build(make(np.random.default_rng(seed))), "m")
 
 
-def test_files_hold_it_and_lack_it_where_it_is_the_default() -> None:
+def test_files_hold_it() -> None:
     for make in (_depthwise, _convolution, _dense):
         seed = next(seed for seed in range(20) if _is_upward(_example(make, seed)))
         graph = _example(make, seed)
         assert read_tg(write_tg(graph)).ops == graph.ops
         plain = read_tflite(build(make(np.random.default_rng(seed))), "m")
         assert graph.ops != plain.ops
-        assert not any(word in write_tg(plain) for word in (b"upward_channels", b'"rounding"'))
         assert read_tg(write_tg(plain)).ops == plain.ops
 
 
@@ -197,7 +198,7 @@ def test_refusals() -> None:
         (_example(_convolution), {"rounding": Rounding.REAL}),
     ):
         with pytest.raises(TinygenError, match="rounded"):
-            replace(graph, ops=(replace(graph.ops[0], **changes),)).validate()  # type: ignore[arg-type]
+            replace(graph, ops=(replace(graph.ops[0], epilogue=replace(Tflite(), **changes)),)).validate()
 
 
 def test_the_library_s_kernels_do_not_take_such_layers() -> None:
@@ -210,8 +211,8 @@ def test_the_library_s_kernels_do_not_take_such_layers() -> None:
 
 def _is_upward(graph: Graph) -> bool:
     op = graph.ops[0]
-    assert isinstance(op, DepthwiseConv2D | Conv2D | FullyConnected)
-    return op.upward_channels > 0 if isinstance(op, DepthwiseConv2D) else op.rounding is Rounding.UPWARDS
+    assert isinstance(op, MacLayer)
+    return not op.rounds_as_litert_does
 
 
 def test_channels_that_go_take_their_rounding_along() -> None:
@@ -249,8 +250,8 @@ def test_channels_that_go_take_their_rounding_along() -> None:
     model = build_chain([before, first, second])
     graph = _optimized(model, "m")
     simple = simplify(graph)
-    found = [op.upward_channels for op in simple.ops if isinstance(op, DepthwiseConv2D)]
-    assert found == [6]
+    found = [op.epilogue for op in simple.ops if isinstance(op, DepthwiseConv2D)]
+    assert found == [Tflite(upward_channels=6)]
     samples = [[rng.integers(-128, 128, (1, 3, 3, 12)).astype(np.int8)] for _ in range(200)]
     wanted = outputs_of(model, samples, OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES)
     for sample, want in zip(samples, wanted, strict=True):

@@ -102,4 +102,4 @@ def test_it_is_chosen() -> None:
         graph = layers.dense("chosen", (256,), 64, x=x, w=w, y=x).graph
         for isa in (DSP, DUAL):
             found = choose(graph.node(graph.ops[0]), "compact", isa)
-            assert found.kernel.name == "integer_fully_connected_packed_bytes"
+            assert found.kernel.name == "fully_connected_packed_bytes"

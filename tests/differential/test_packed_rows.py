@@ -276,7 +276,7 @@ def test_few_bits_are_packed() -> None:
     for x, w in pairs:
         for kernel in ((3, 3), (1, 1), (5, 5)):
             graph = layers.conv("few", (16, 16, 64), 64, kernel, x=x, w=w, y=x).graph
-            assert choose(graph.node(graph.ops[0]), "compact", DSP).kernel.name == "integer_conv_2d_packed_rows"
+            assert choose(graph.node(graph.ops[0]), "compact", DSP).kernel.name == "conv_2d_packed_rows"
 
 
 @one_in(3)

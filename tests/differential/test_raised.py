@@ -13,10 +13,10 @@ from tests.support.shares import one_in
 from tinygen.bench.lowbit import spreading_epilogue
 from tinygen.ir.encodings import Affine, PowerOfTwo
 from tinygen.ir.graph import Graph
-from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
-from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
+from tinygen.ir.ops.conv_2d import Conv2D
+from tinygen.ir.ops.fully_connected import FullyConnected
 from tinygen.lowering.kernels.conv import conv_2d_scalar
-from tinygen.lowering.kernels.depthwise.depthwise_conv_2d_scalar import integer_job
+from tinygen.lowering.kernels.depthwise.depthwise_conv_2d_scalar import job_of
 from tinygen.lowering.kernels.support.epilogues.raised import raised_epilogue
 from tinygen.lowering.lower import lower
 
@@ -50,8 +50,8 @@ def odd() -> list[Layer]:
 def is_odd(graph: Graph) -> bool:
     """Whether weights are stored as bytes w that stand for 2 * w + 1."""
     (node,) = graph.nodes()
-    assert isinstance(node.op, IntegerConv2D | IntegerFullyConnected)
-    job = conv_2d_scalar.integer_job(node, node.op.epilogue, "layer")
+    assert isinstance(node.op, Conv2D | FullyConnected)
+    job = conv_2d_scalar.job_of(node, "conv_2d")
     assert job is not None and job.copy.dtype == np.int16
     return job.odd
 
@@ -61,7 +61,7 @@ def test_every_sum() -> None:
     found = 0
     for layer in steep():
         (node,) = layer.graph.nodes()
-        job = integer_job(node)
+        job = job_of(node)
         assert job is not None
         staircase, bias = job.staircase()
         ending = raised_epilogue(staircase, bias)

@@ -26,8 +26,8 @@ from tinygen.lowering.kernels.conv.shift_add import product
 from tinygen.lowering.plan import registered_kernels
 
 WEIGHTS = (BINARY, TERNARY, POWERS, levels(2, True), levels(3, True), levels(4, True), codebook(4), codebook(16))
-CONV, DENSE = "integer_conv_2d_tables", "integer_fully_connected_tables"
-SCALED = "integer_conv_2d_kernel_scales"
+CONV, DENSE = "conv_2d_tables", "fully_connected_tables"
+SCALED = "conv_2d_kernel_scales"
 
 
 def convolutions(count: int, seed: int) -> list[Layer]:
@@ -236,7 +236,7 @@ def test_packed_bits_are_not_read(w: layers.IntegerEncoding) -> None:
     for layer in (conv, scaled, dense):
         (step,) = lowering.lower(layer.graph, isa=("c99", "dsp", "dual-issue")).steps
         assert not any(word in step.kernel.name for word in ("tables", "stream")), step.kernel.name
-        assert step.kernel.name != "integer_conv_2d_kernel_scales"
+        assert step.kernel.name != "conv_2d_kernel_scales"
 
 
 def test_products() -> None:

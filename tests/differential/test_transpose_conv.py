@@ -12,6 +12,7 @@ from tests.support.board_batch import M4, M7
 from tests.support.variants import DSP, check_variants
 from tests.targets.tools import requires_tool
 from tinygen.ir.encodings import Affine
+from tinygen.ir.epilogue import Tflite
 from tinygen.ir.fixed_point import Activation
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.transpose_conv import TransposeConv
@@ -82,7 +83,7 @@ def graph(number: int, of: Shapes, *, wide: bool = False) -> Graph:
         size=size,
         stride=of.stride,
         padding=Padding.SAME if of.same else Padding.VALID,
-        activation=Activation.RELU if number % 4 == 3 else Activation.NONE,
+        epilogue=Tflite(Activation.RELU if number % 4 == 3 else Activation.NONE),
         row_padding=of.cropped[0] if of.cropped else None,
         column_padding=of.cropped[1] if of.cropped else None,
     )

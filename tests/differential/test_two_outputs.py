@@ -89,4 +89,4 @@ def test_it_is_chosen() -> None:
         graph = layers.dense("chosen", (256,), 64, x=affine(-128), w=w, y=affine(3)).graph
         for core in (ESP32C3, M0PLUS):
             found = choose(graph.node(graph.ops[0]), "compact", core.isa)
-            assert found.kernel.name == "integer_fully_connected_two_outputs", w
+            assert found.kernel.name == "fully_connected_two_outputs", w

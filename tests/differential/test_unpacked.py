@@ -175,5 +175,5 @@ def _chosen(image: tuple[int, int, int], kernel: tuple[int, int], w: IntegerEnco
 def test_chosen_where_it_costs_little() -> None:
     """With 64 pixels that a weight is unpacked for, not with four."""
     for w in WEIGHTS:
-        assert _chosen((8, 8, 32), (3, 3), w) == "integer_conv_2d_packed_scalar", w
+        assert _chosen((8, 8, 32), (3, 3), w) == "conv_2d_packed_scalar", w
         assert "packed_scalar" not in _chosen((2, 2, 32), (1, 1), w), w

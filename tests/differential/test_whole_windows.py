@@ -14,7 +14,7 @@ from tests.support.integer_layers import BINARY, INT8, OUTPUTS, Layer, affine, l
 from tests.support.shares import one_in
 from tests.support.variants import DSP, check_variants
 from tests.targets.tools import requires_tool
-from tinygen.lowering.kernels.dense.integer_conv_2d_whole import dense_node
+from tinygen.lowering.kernels.dense.conv_2d_whole import dense_node
 from tinygen.lowering.select import choose
 from tinygen.targets.board import Board
 
@@ -85,11 +85,11 @@ def test_chosen() -> None:
     """The last layer of a wake word's network; and what is not the whole input."""
     last = one_output((30, 1, 48), (30, 1)).graph
     found = choose(last.node(last.ops[0]), "compact", DSP)
-    assert found.kernel.name == "integer_conv_2d_whole_few_dsp" and found.fastest.scratch_bytes == 0
+    assert found.kernel.name == "conv_2d_whole_few_dsp" and found.fastest.scratch_bytes == 0
     assert found.fastest.weight_bytes < 30 * 48 + 32
-    assert choose(last.node(last.ops[0]), "compact", ISA).kernel.name == "integer_conv_2d_whole_lines"
+    assert choose(last.node(last.ops[0]), "compact", ISA).kernel.name == "conv_2d_whole_lines"
     bits = layers.conv("bits", (5, 1, 48), 48, (5, 1), x=levels(2), w=BINARY, y=levels(2), same=False).graph
-    assert choose(bits.node(bits.ops[0]), "compact", DSP).kernel.name == "integer_conv_2d_whole_packed_bytes"
+    assert choose(bits.node(bits.ops[0]), "compact", DSP).kernel.name == "conv_2d_whole_packed_bytes"
     others = [
         one_output((30, 1, 48), (29, 1)),
         one_output((4, 4, 3), (2, 2), dilation=(3, 3)),

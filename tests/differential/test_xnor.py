@@ -161,7 +161,7 @@ def test_kernel_scales_and_groups_are_left_to_other_kernels() -> None:
     for layer in (scaled, grouped):
         node = next(iter(layer.graph.nodes()))
         assert "xnor" not in choose(node, "tinygen", ("c99", "dsp")).kernel.name
-        assert choose(node, "tinygen", ("c99",)).kernel.name == "integer_conv_2d"
+        assert choose(node, "tinygen", ("c99",)).kernel.name == "conv_2d_codes"
 
 
 def test_columns_for_many_filters_words_for_few() -> None:

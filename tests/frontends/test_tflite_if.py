@@ -16,6 +16,7 @@ from tests.support.tflite_builder import ModelSpec, Subgraph, TensorSpec, build_
 from tinygen.errors import TinygenError
 from tinygen.frontends.tflite import read_tflite
 from tinygen.ir.branch import Branch
+from tinygen.ir.epilogue import Tflite
 from tinygen.ir.fixed_point import Rounding
 from tinygen.ir.interpreter import evaluate
 from tinygen.ir.network import Network as Switches
@@ -183,8 +184,8 @@ def test_optimised_arithmetic_holds_in_branches() -> None:
     content = MODELS["two"]("int8")
     graph = optimized_arithmetic(Switches.of(read_tflite(content))).first
     (op,) = [op for op in graph.ops if isinstance(op, Branch)]
-    layers = [inner for branch in op.branches for inner in branch.ops if isinstance(inner, Conv2D)]
-    assert [inner.rounding for inner in layers] == [Rounding.UPWARDS] * 2
+    layers = [inner.epilogue for branch in op.branches for inner in branch.ops if isinstance(inner, Conv2D)]
+    assert [one.rounding for one in layers if isinstance(one, Tflite)] == [Rounding.UPWARDS] * 2
     kernels = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     for row, (want,) in zip(samples("int8"), outputs_of(content, samples("int8"), kernels), strict=True):
         np.testing.assert_array_equal(evaluate(graph, row)[0], want)

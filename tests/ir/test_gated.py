@@ -29,9 +29,9 @@ from tinygen.ir.interpreter import evaluate
 from tinygen.ir.network import Network
 from tinygen.ir.ops.base import Op
 from tinygen.ir.ops.channel_statistic import Statistic
+from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.gather_conv_2d import GatherConv2D
 from tinygen.ir.ops.gather_depthwise_conv_2d import GatherDepthwiseConv2D
-from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
 from tinygen.ir.ops.masked_conv_2d import MaskedConv2D
 from tinygen.ir.ops.movement import StridedSlice
 from tinygen.ir.ops.positive_channels import PositiveChannels
@@ -71,7 +71,7 @@ def _dense(graph: Graph, spec: Gated, feed: dict[str, np.ndarray]) -> tuple[np.n
     weights = _weights(graph, spec, feed)
     kind = replace(op, inputs=("x", "w"), outputs=("y",))
     attributes = {name: getattr(kind, name) for name in ("padding", "stride", "dilation")}
-    dense = IntegerConv2D(name="dense", inputs=("x", "w"), outputs=("y",), **attributes)
+    dense = Conv2D(name="dense", inputs=("x", "w"), outputs=("y",), **attributes)
     wide = Tensor("x", masked.shape, replace(INT8, storage="int16"))
     tensors = {"x": wide, "w": Tensor("w", weights.shape, replace(INT8, storage="int16"), weights.astype(np.int16))}
     node = Graph(
@@ -144,7 +144,7 @@ def test_masked_is_dense_times_mask(listed: tuple[bool, bool], codes: tuple[Any,
         x = feed["x"]
         for op, scores in zip(convs, ("in_scores", "out_scores"), strict=True):
             attributes = {name: getattr(op, name) for name in ("padding", "stride", "epilogue")}
-            dense = IntegerConv2D(name="dense", inputs=op.inputs[:2], outputs=op.outputs, **attributes)
+            dense = Conv2D(name="dense", inputs=op.inputs[:2], outputs=op.outputs, **attributes)
             x = dense.evaluate(graph.node(dense), [x, graph.tensors[op.inputs[1]].data])[0]
             if scores in feed:
                 live = feed[scores][0] > 0
@@ -169,7 +169,7 @@ def test_depthwise_is_dense_of_the_listed_channels(live: int) -> None:
     graph = gated_depthwise(spec)
     (op,) = (op for op in graph.ops if isinstance(op, GatherDepthwiseConv2D))
     attributes = {name: getattr(op, name) for name in ("padding", "stride", "epilogue")}
-    dense = IntegerConv2D(name="dense", inputs=("x", "weights"), outputs=("y",), **attributes)
+    dense = Conv2D(name="dense", inputs=("x", "weights"), outputs=("y",), **attributes)
     node = replace(graph, tensors={**graph.tensors, "y": Tensor("y", (1,), spec.y)}).node(dense)
     for values in feeds_of(graph, np.random.default_rng(6)):
         whole = dense.evaluate(node, [values[0], graph.tensors["weights"].data])[0]

@@ -51,7 +51,7 @@ def test_families() -> None:
 def test_one_form_per_core() -> None:
     """What is scheduled for cores that issue one instruction at a time is not for those that issue two."""
     names = {core: choose(node_of(MODELS["3x3"], 0.9), "tinygen", isa).kernel.name for core, isa in CORES.items()}
-    assert names == {"m7": "conv_2d_s8_sparse_dual", "m4": "conv_2d_s8_sparse_dsp", "m0plus": "conv_2d_s8_sparse_c99"}
+    assert names == {"m7": "conv_2d_sparse_dual", "m4": "conv_2d_sparse_dsp", "m0plus": "conv_2d_sparse_c99"}
 
 
 def test_weights_without_zero() -> None:

@@ -119,6 +119,6 @@ def test_layers() -> None:
         )
     ]
     node = found[0].graph.node(found[0].graph.ops[0])
-    layer = integer_layer(node, node.op.epilogue)  # type: ignore[attr-defined]
+    layer = integer_layer(node)
     assert layer is not None and layer.epilogue.context["form"] == "cells"
     check_variants([one.graph for one in found], [one.feeds for one in found], most=2)

@@ -85,14 +85,14 @@ def chosen(case: Case) -> tuple[str, str]:
 def test_chosen_where_flash_is_saved_at_no_cost() -> None:
     """Convolutions take the packed kernels, int8 weights do not, and dense layers only where loops are as fast."""
     conv, wide = window((16, 16), 16, 16, (3, 3)), dense(256, 64)
-    assert chosen(conv) == ("conv_2d_s8_dsp_rows", "conv_2d_s8_dsp_3x3")
-    assert chosen(wide)[0] == "fully_connected_s8_dsp_4"
+    assert chosen(conv) == ("conv_2d_dsp_rows", "conv_2d_s8_dsp_3x3")
+    assert chosen(wide)[0] == "fully_connected_dsp_4"
     for name in VALUES:
         code = name.split()[0]
-        widened = ("conv_2d_s8_packed_dsp_rows", f"conv_2d_s8_dsp_{code}_3x3")
+        widened = ("conv_2d_packed_dsp_rows", f"conv_2d_s8_dsp_{code}_3x3")
         together = ("conv_2d_packed_rows", "conv_2d_s8_packed_3x3")  # several products in one multiplication
         few = code in ("w1", "w2", "w3")
         assert chosen(recoded(conv, name)) == (together if few else widened), name
         # Pairs with -128 do not fit the kernel of bytes that 5 bits are slower than.
         fast = code in ("w1", "w2", "w3", "w4") or name == "w5 step 8"
-        assert (chosen(recoded(wide, name))[0] == "fully_connected_s8_packed_dsp") == fast
+        assert (chosen(recoded(wide, name))[0] == "fully_connected_packed_dsp") == fast

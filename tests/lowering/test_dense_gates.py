@@ -16,9 +16,9 @@ from tinygen.bench.gated_networks import ConvLayer, Method, gated_network
 from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import evaluate, evaluate_all
 from tinygen.ir.ops.channel_statistic import ChannelStatistic
+from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.gather_channels import GatherChannels
 from tinygen.ir.ops.gather_conv_2d import GatherConv2D
-from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
 from tinygen.ir.ops.mask_channels import MaskChannels
 from tinygen.ir.ops.masked_conv_2d import MaskedConv2D
 from tinygen.ir.ops.scatter_channels import ScatterChannels
@@ -104,7 +104,7 @@ def test_costs_of_all_channels(side: int, measured: float) -> None:
 
 def test_the_layer_without_a_gate() -> None:
     whole = _network(Method(), WIDE, 16)
-    (dense,) = (node for node in whole.nodes() if isinstance(node.op, IntegerConv2D) and node.op.name == "conv1")
+    (dense,) = (node for node in whole.nodes() if isinstance(node.op, Conv2D) and node.op.name == "conv1")
     found = _second(_network(Method(Fraction(1, 2)), WIDE, 16))
     assert found.ungated == pytest.approx(choose(dense, "tinygen", ISA).fastest.cycles, rel=0.1)
 

@@ -142,7 +142,7 @@ def test_kernels_are_those_named() -> None:
 def test_packing_of_activations_takes_no_more_flash(monkeypatch: pytest.MonkeyPatch) -> None:
     """A kernel that was chosen for its size does not give way to a heavier one that reads packed codes."""
     graph = small_graph("net", levels(2, True), levels(2), channels=16)
-    layer, named = graph.ops[1], "integer_conv_2d"
+    layer, named = graph.ops[1], "conv_2d_codes"
     chosen = choose_kernels(graph, "tinygen", DSP, {"layer1": named})
     packed = replace(graph, tensors={**graph.tensors, "y0": replace(graph.tensors["y0"], code_bits=2)})
     assert chosen.no_heavier(graph.node(layer)).kernel.name == named

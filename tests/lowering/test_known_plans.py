@@ -13,7 +13,7 @@ from tests.support.integer_layers import INT32, TERNARY, levels
 from tinygen.ir.encodings import Encoding
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Node
-from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
+from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.tensor import Tensor
 from tinygen.lowering.known_plans import KnownPlans, layer_key
 from tinygen.lowering.plan import Constant, Kernel, KernelPlan
@@ -26,7 +26,7 @@ class Counting:
     def __init__(self, size: int = 0) -> None:
         self.asked = 0
         self._constants = (Constant("weights", np.zeros(size, np.int8)),)
-        self.kernel = Kernel(name="counting", op=IntegerConv2D, family="tinygen", isa="c99", plan=self._plan)
+        self.kernel = Kernel(name="counting", ops=(Conv2D,), family="tinygen", isa="c99", plan=self._plan)
 
     def _plan(self, node: Node) -> KernelPlan:
         self.asked += 1

@@ -180,6 +180,6 @@ def _kinds(prefix: str) -> list[Layer]:
 
 def _layer(one: Layer) -> IntegerLayer:
     node = one.graph.node(one.graph.ops[0])
-    layer = integer_layer(node, node.op.epilogue, wide=True, reads="any")  # type: ignore[attr-defined]
+    layer = integer_layer(node, wide=True, reads="any")
     assert layer is not None
     return layer

@@ -12,6 +12,7 @@ import pytest
 from tests.support.host_batch import run_on_host
 from tinygen.errors import UnsupportedError
 from tinygen.ir.encodings import Affine
+from tinygen.ir.epilogue import Tflite
 from tinygen.ir.fixed_point import Activation
 from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import evaluate
@@ -75,7 +76,7 @@ def test_bounds_within_a_byte(scale: float, tmp_path: Path) -> None:
         one.name: one
         for one in (*map(node.input, range(3)), replace(node.output, encoding=Affine("int16", (scale,), (0,))))
     }
-    op = Conv2D(**_NAMES, **_SAME, activation=Activation.RELU6)
+    op = Conv2D(**_NAMES, **_SAME, epilogue=Tflite(Activation.RELU6))
     graph = Graph("net", tensors, (op,), ("x",), ("y",))
     assert choose(graph.node(op), "tinygen", ("c99", "dsp")).kernel.name.endswith("_16x8")
     x = np.random.default_rng(2).integers(-(2**15), 2**15, node.input(0).shape).astype(np.int16)

@@ -15,9 +15,9 @@ from tinygen.ir.epilogue import Rescale, Threshold
 from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import evaluate, evaluate_all
 from tinygen.ir.ops.base import Op
+from tinygen.ir.ops.conv_2d import Conv2D
+from tinygen.ir.ops.fully_connected import FullyConnected
 from tinygen.ir.ops.integer_add import IntegerAdd
-from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
-from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
 from tinygen.ir.ops.integer_pool_2d import IntegerMaxPool2D, IntegerSumPool2D
 from tinygen.ir.ops.requantize import Requantize
 from tinygen.ir.ops.reshape import Reshape
@@ -111,12 +111,8 @@ def random_network(rng: np.random.Generator, layers: int) -> Graph:
         weights = net.constant(mask.shape, (INT8, TERNARY)[int(rng.integers(2))], mask)
         same = Padding.SAME if rng.random() < 0.5 or min(net.tensors[source].shape[1:3]) < 3 else Padding.VALID
         output = f"c{len(net.tensors)}"
-        return net.add(
-            IntegerConv2D(
-                name=output, inputs=(source, weights), outputs=(output,), padding=same, stride=(stride, stride)
-            ),
-            y,
-        )
+        place = {"inputs": (source, weights), "padding": same, "stride": (stride, stride)}
+        return net.add(Conv2D(name=output, outputs=(output,), epilogue=None, **place), y)
 
     for _ in range(layers):
         channels = net.tensors[name].shape[3]
@@ -149,7 +145,7 @@ def random_network(rng: np.random.Generator, layers: int) -> Graph:
     depth = size
     weights = net.constant((5, depth), INT8, masks(rng, 5, (), depth))
     net.add(
-        IntegerFullyConnected(name="dense", inputs=(name, weights), outputs=("dense",)),
+        FullyConnected(name="dense", inputs=(name, weights), outputs=("dense",), epilogue=None),
         some() if rng.random() < 0.7 else INT32,
     )
     return net.graph()
@@ -203,7 +199,7 @@ def chain(padding: Padding, code: int) -> Graph:
     ]
     half = 1 << 9
     ops = (
-        IntegerConv2D(
+        Conv2D(
             name="one",
             inputs=("x", "w1"),
             outputs=("a",),
@@ -211,7 +207,7 @@ def chain(padding: Padding, code: int) -> Graph:
             stride=(1, 1),
             epilogue=Rescale((3,), (half + (code << 10),), (10,), -128, 127),
         ),
-        IntegerConv2D(
+        Conv2D(
             name="two",
             inputs=("a", "w2"),
             outputs=("y",),

@@ -191,7 +191,7 @@ def test_layers_run_in_tuned_kernels(name: str, few: tuple[Digits, Digits]) -> N
     graph = simplify(outcome(name, network, test).graph)
     steps = lower(graph, family="compact", isa=isa_of(load_board("f746zg"))).steps
     kernels = {step.node.op.name: step.kernel.name for step in steps if step.node.op.name.startswith("conv")}
-    assert len(kernels) == 3 and "integer_conv_2d" not in kernels.values(), kernels
+    assert len(kernels) == 3 and "conv_2d_codes" not in kernels.values(), kernels
 
 
 def test_depthwise_layers_keep_eight_bits(few: tuple[Digits, Digits]) -> None:
@@ -206,6 +206,6 @@ def test_depthwise_layers_keep_eight_bits(few: tuple[Digits, Digits]) -> None:
         assert weights is not None and isinstance(weights.encoding, IntegerEncoding)
         low, high = weights.encoding.code_range
         sizes[high - low < 4] += weights.size
-        assert (high - low < 4) == (node.op.KIND == "integer_conv_2d" and weights.shape[1:3] == (1, 1)), node.describe()
+        assert (high - low < 4) == (node.op.KIND == "conv_2d" and weights.shape[1:3] == (1, 1)), node.describe()
     assert sizes == {True: 59_392, False: 65_408 - 59_392}
     assert sum(node.op.macs(node) for node, _ in layers) == 2_348_480

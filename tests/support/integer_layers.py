@@ -12,9 +12,9 @@ from tinygen.ir.encodings import Affine, Binary, Codebook, Encoding, IntegerEnco
 from tinygen.ir.epilogue import Epilogue, Rescale, Threshold
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Op
+from tinygen.ir.ops.conv_2d import Conv2D
+from tinygen.ir.ops.fully_connected import FullyConnected
 from tinygen.ir.ops.integer_add import IntegerAdd
-from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
-from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
 from tinygen.ir.ops.integer_mac import largest_integer
 from tinygen.ir.ops.integer_pool_2d import IntegerMaxPool2D, IntegerSumPool2D
 from tinygen.ir.ops.requantize import Requantize
@@ -155,8 +155,7 @@ def _accumulators(x: Tensor, constants: Sequence[Tensor], bare: Op, rng: np.rand
     """Accumulators of a random input."""
     layer = _layer("draft", x, constants, bare, INT32, rng)
     node = layer.graph.node(bare)
-    values = [layer.feeds[0][0], *[t.data for t in constants]]
-    return bare.evaluate(node, [v for v in values if v is not None])[0]
+    return bare.evaluate(node, [layer.feeds[0][0], *[t.data for t in constants if t.data is not None]])[0]
 
 
 def conv(
@@ -195,15 +194,15 @@ def conv(
     constants = [Tensor("w", shape, w, codes), *_scales(shape, scaled, rng)]
     arguments = {
         "name": "layer",
-        "inputs": tuple(t.name for t in (source, *constants)),
+        "inputs": (source.name, "w", *("", "scales") * scaled),
         "outputs": ("y",),
         "padding": Padding.SAME if same else Padding.VALID,
         "stride": stride,
         "dilation": dilation,
         "column_padding": columns,
     }
-    accumulators = _accumulators(source, constants, IntegerConv2D(**arguments), rng)
-    op = IntegerConv2D(**arguments, epilogue=random_epilogue(y, accumulators, rng, shared))
+    accumulators = _accumulators(source, constants, Conv2D(**arguments, epilogue=None), rng)
+    op = Conv2D(**arguments, epilogue=random_epilogue(y, accumulators, rng, shared))
     return _layer(name, source, constants, op, y, rng)
 
 
@@ -229,9 +228,9 @@ def dense(
     codes = np.where(rng.random(shape) < zeros, 0, codes).astype(codes.dtype)
     codes = codes if masked is None else np.where(masked, codes, 0).astype(codes.dtype)
     constants = [Tensor("w", shape, w, codes), *_scales(shape, scaled, rng)]
-    arguments = {"name": "layer", "inputs": tuple(t.name for t in (tensor, *constants)), "outputs": ("y",)}
-    accumulators = _accumulators(tensor, constants, IntegerFullyConnected(**arguments), rng)
-    op = IntegerFullyConnected(**arguments, epilogue=random_epilogue(y, accumulators, rng, shared))
+    arguments = {"name": "layer", "inputs": (tensor.name, "w", *("", "scales") * scaled), "outputs": ("y",)}
+    accumulators = _accumulators(tensor, constants, FullyConnected(**arguments, epilogue=None), rng)
+    op = FullyConnected(**arguments, epilogue=random_epilogue(y, accumulators, rng, shared))
     return _layer(name, tensor, constants, op, y, rng)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from tests.support import integer_layers
 from tests.support.integer_layers import Layer
 from tinygen.ir.encodings import Affine, Encoding, IntegerEncoding
+from tinygen.ir.epilogue import Tflite
 from tinygen.ir.fixed_point import Activation
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.conv_2d import Conv2D
@@ -84,7 +85,7 @@ def int8_dense(
         ),
         "y": Tensor("y", (rows, outputs), Affine("int8", (out_scale,), (4,))),
     }
-    op = FullyConnected(name="layer", inputs=("x", "w", "b"), outputs=("y",), activation=activation)
+    op = FullyConnected(name="layer", inputs=("x", "w", "b"), outputs=("y",), epilogue=Tflite(activation))
     graph = Graph(name, tensors, (op,), ("x",), ("y",))
     graph.validate()
     feeds = [[rng.integers(-128, 128, (rows, depth)).astype(np.int8)] for _ in range(2)]
@@ -102,7 +103,7 @@ def integer_dense(
     shared: bool = False,
     seed: int = 0,
 ) -> Layer:
-    """An IntegerFullyConnected with the code of zero outside the mask; `w` has one, which is 0."""
+    """A FullyConnected of codes with the code of zero outside the mask; `w` has one, which is 0."""
     rng = np.random.default_rng([seed, *live.shape, rows])
     layer = integer_layers.dense(
         name, (live.shape[1],), live.shape[0], x=x, w=w, y=y, shared=shared, masked=live, seed=seed
@@ -163,7 +164,7 @@ def integer_pixels(
     same: bool = True,
     seed: int = 0,
 ) -> Layer:
-    """An IntegerConv2D with the code of zero outside the mask [O, H W I]; `w` has one, which is 0."""
+    """A Conv2D of codes with the code of zero outside the mask [O, H W I]; `w` has one, which is 0."""
     outputs, channels = len(live), live.shape[1] // (kernel[0] * kernel[1])
     codes = integer_layers.random_codes(w, live.shape, np.random.default_rng(seed))
     weights = np.where(live, codes, 0).astype(codes.dtype).reshape(outputs, *kernel, channels)

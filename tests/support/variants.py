@@ -47,7 +47,7 @@ def tuned(node: Node, part: str = "", isa: Sequence[str] = _DSP_AND_DUAL) -> lis
     found = [
         Choice(kernel, (plan,))
         for kernel in registered_kernels()
-        if kernel.op is type(node.op) and kernel.family == "tinygen" and kernel.isa in isa
+        if type(node.op) in kernel.ops and kernel.family == "tinygen" and kernel.isa in isa
         if part in kernel.name and (part or not (kernel.is_sparse and "conv_2d" in kernel.name))
         for plan in kernel.variants(node)
         if not plan.code_bytes

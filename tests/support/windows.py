@@ -9,6 +9,7 @@ import numpy as np
 
 from tests.support.integer_layers import ACTIVATIONS, INT32, WEIGHTS, random_codes, random_epilogue
 from tinygen.ir.encodings import Affine, Binary, Encoding, IntegerEncoding
+from tinygen.ir.epilogue import Tflite
 from tinygen.ir.fixed_point import Activation
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Node, Op
@@ -18,8 +19,6 @@ from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinygen.ir.ops.fully_connected import FullyConnected
 from tinygen.ir.ops.integer_add import IntegerAdd
-from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
-from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
 from tinygen.ir.ops.integer_mac import LARGEST, largest_integer
 from tinygen.ir.ops.integer_pool_2d import IntegerMaxPool2D, IntegerSumPool2D
 from tinygen.ir.ops.movement import Split, StridedSlice
@@ -104,16 +103,18 @@ class WindowNetwork:
         window = {"padding": Padding.VALID, "stride": (1, 1), "row_padding": (0, 0), "column_padding": columns} | window
         shape = (filters, *kernel, self.shape[3])
         if self._is_int8():
-            self.add(Conv2D, [self.x, *self.int8_weights(shape, 0)], self.int8(), activation=Activation.RELU, **window)
+            self.add(
+                Conv2D, [self.x, *self.int8_weights(shape, 0)], self.int8(), epilogue=Tflite(Activation.RELU), **window
+            )
             return
         weights = self._weights(shape)
-        self._with_epilogue(IntegerConv2D, [self.x, weights], **window)
+        self._with_epilogue(Conv2D, [self.x, weights], **window)
 
     def depthwise(self, kernel: tuple[int, int], output: Encoding | None = None, **window: Any) -> None:
         window = {"padding": Padding.VALID, "stride": (1, 1)} | window
         if not self._is_int8():
             channels = self.shape[3]
-            self._with_epilogue(IntegerConv2D, [self.x, self._weights((channels, *kernel, 1))], **window)
+            self._with_epilogue(Conv2D, [self.x, self._weights((channels, *kernel, 1))], **window)
             return
         weights = self.int8_weights((1, *kernel, self.shape[3]), 3)
         self.add(DepthwiseConv2D, [self.x, *weights], output or self.int8(), **window)
@@ -170,7 +171,7 @@ class WindowNetwork:
         if self._is_int8():
             self.add(FullyConnected, [self.x, *self.int8_weights((outputs, size), 0)], self.int8())
             return
-        self._with_epilogue(IntegerFullyConnected, [self.x, self._weights((outputs, size))])
+        self._with_epilogue(FullyConnected, [self.x, self._weights((outputs, size))])
 
     def mean(self) -> None:
         """Over time, and over columns."""
@@ -198,7 +199,7 @@ class WindowNetwork:
         options: list[IntegerEncoding] = [e for e in LOWBIT if not isinstance(e, Binary)]
         encoding = options[self.rng.integers(len(options))] if self.rng.random() < 0.7 else Binary((1.0,))
         before = (dict(self.tensors), dict(self.values), list(self.ops), self.x)
-        self.add(kind, inputs, INT32, **attributes)
+        self.add(kind, inputs, INT32, epilogue=None, **attributes)
         accumulators = self.values[self.x]
         self.tensors, self.values, self.ops, self.x = before
         self.add(kind, inputs, encoding, epilogue=random_epilogue(encoding, accumulators, self.rng), **attributes)

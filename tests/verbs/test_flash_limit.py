@@ -195,7 +195,7 @@ def test_kernels_in_branches(tmp_path: Path) -> None:
         names.append({layer.name: layer.kernel for layer in report.manifest.layers})
     slowest, other = ([each[f"first/0/second/{i}/conv_2d_0"] for each in names] for i in (0, 1))
     assert slowest[0] == other[0] == other[1] == "conv_2d_s8"
-    assert slowest[1] == slowest[2] == other[2] == "conv_2d_s8_dsp_rows"
+    assert slowest[1] == slowest[2] == other[2] == "conv_2d_dsp_rows"
 
 
 @pytest.mark.long

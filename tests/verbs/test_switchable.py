@@ -27,7 +27,7 @@ from tinygen.hil.device import Device, open_device
 from tinygen.hil.transports import ProcessTransport
 from tinygen.ir.interpreter import evaluate, evaluate_all
 from tinygen.ir.network import Network
-from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
+from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.passes.pipeline import simplify
 from tinygen.targets.boards import load_board
 from tinygen.verbs.build import BuildOptions, BuildReport, build
@@ -159,10 +159,10 @@ def test_verify(tmp_path: Path) -> None:
 
 def test_verify_names_the_switch_and_the_layer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One wrong operator of one switch: that switch's pairs differ, at that layer, and no other's."""
-    right = IntegerConv2D.evaluate
+    right = Conv2D.evaluate
     epilogues = [next(op for op in one.graph.ops if op.name == "layer1") for one in NETWORK]
 
-    def wrong(self: IntegerConv2D, node, values):  # type: ignore[no-untyped-def]
+    def wrong(self: Conv2D, node, values):  # type: ignore[no-untyped-def]
         results = right(self, node, values)
         if self.epilogue == epilogues[2].epilogue:  # type: ignore[attr-defined]
             results[0] ^= 1
@@ -170,7 +170,7 @@ def test_verify_names_the_switch_and_the_layer(tmp_path: Path, monkeypatch: pyte
 
     tinygen.save(NETWORK, tmp_path / "net.tg")
     np.save(tmp_path / "x.npy", np.stack([sample[0] for sample in INPUTS[:2]]))
-    monkeypatch.setattr(IntegerConv2D, "evaluate", wrong)
+    monkeypatch.setattr(Conv2D, "evaluate", wrong)
     report = verify(tmp_path / "net.tg", tmp_path / "x.npy", BuildOptions(board="host"))
     bad = [comparison for comparison in report.comparisons if comparison.mismatches]
     assert [comparison.switch for comparison in bad] == ["w4a4"] and not report.identical

@@ -17,8 +17,8 @@ from tinygen.bench.suites import Section, SuiteCases, SuiteOptions, suite
 from tinygen.frontends.memory import MemoryModel
 from tinygen.ir.gated import gated_layers
 from tinygen.ir.graph import Graph
+from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.gather_conv_2d import GatherConv2D
-from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
 from tinygen.ir.ops.masked_conv_2d import MaskedConv2D
 from tinygen.ir.ops.mix_weights import MixWeights
 
@@ -97,7 +97,7 @@ def _macs(graph: Graph, live: int) -> int:
             continue
         if isinstance(node.op, MaskedConv2D):
             found += node.op.live_macs(node, live, live)
-        elif isinstance(node.op, GatherConv2D | IntegerConv2D | MixWeights):
+        elif isinstance(node.op, GatherConv2D | Conv2D | MixWeights):
             found += node.op.macs(node)
     return found
 

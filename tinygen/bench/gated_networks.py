@@ -15,9 +15,9 @@ from tinygen.ir.epilogue import Rescale
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Op
 from tinygen.ir.ops.channel_statistic import ChannelStatistic, Statistic
+from tinygen.ir.ops.conv_2d import Conv2D
+from tinygen.ir.ops.fully_connected import FullyConnected
 from tinygen.ir.ops.gather_conv_2d import GatherConv2D
-from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
-from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
 from tinygen.ir.ops.masked_conv_2d import MaskedConv2D
 from tinygen.ir.ops.mix_weights import MixWeights
 from tinygen.ir.ops.positive_channels import PositiveChannels
@@ -140,7 +140,7 @@ class _Maker:
         shape = (layer.filters, 3, 3, inputs)
         if method == Method():
             weights = self._constant(f"{name}_weights", shape)
-            return _Live(self.add(IntegerConv2D, name, [x.tensor, weights], _CODES, epilogue=ending, **attributes))
+            return _Live(self.add(Conv2D, name, [x.tensor, weights], _CODES, epilogue=ending, **attributes))
         if method.predictor:
             return self._masked(name, x, layer, method, ending)
         gamma, chosen = self._gate(name, x, layer.filters, method)
@@ -220,7 +220,7 @@ class _Maker:
         offsets = tuple((int(code) << _SHIFT) + (1 << (_SHIFT - 1)) for code in np.ravel(centre))
         multipliers, shifts = (round(slope * 2**_SHIFT),) * len(offsets), (_SHIFT,) * len(offsets)
         epilogue = Rescale(multipliers, offsets, shifts, *encoding.code_range)
-        return self.add(IntegerFullyConnected, name, [x, weights], encoding, epilogue=epilogue)
+        return self.add(FullyConnected, name, [x, weights], encoding, epilogue=epilogue)
 
     def _is_partial(self, x: _Live) -> bool:
         """Whether dead channels are absent, not zeros."""

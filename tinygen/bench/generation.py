@@ -19,6 +19,7 @@ from tinygen.frontends.load import load_model
 from tinygen.frontends.memory import MemoryModel
 from tinygen.frontends.names import c_name
 from tinygen.ir.encodings import Affine
+from tinygen.ir.epilogue import Tflite
 from tinygen.ir.fixed_point import Activation
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Op
@@ -159,7 +160,7 @@ def _layer(kind: str, index: int) -> Op:
         outputs=(f"x{index + 1}",),
         padding=Padding.SAME,
         stride=(1, 1),
-        activation=Activation.RELU,
+        epilogue=Tflite(Activation.RELU),
     )
 
 

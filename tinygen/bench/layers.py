@@ -11,6 +11,7 @@ import numpy as np
 from tinygen.frontends.memory import MemoryModel
 from tinygen.frontends.names import c_name
 from tinygen.ir.encodings import Affine
+from tinygen.ir.epilogue import Tflite
 from tinygen.ir.fixed_point import Activation
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Op
@@ -60,7 +61,7 @@ def conv_2d(name: str, image: Shape, filters: int, window: Window) -> MemoryMode
         outputs=("y",),
         padding=window.padding,
         stride=window.stride,
-        activation=Activation.RELU,
+        epilogue=Tflite(Activation.RELU),
     )
     return _mac_model(name, op, (1, *image), weights, output, taps=math.prod(window.kernel) * channels)
 
@@ -76,7 +77,7 @@ def depthwise_conv_2d(name: str, image: Shape, window: Window) -> MemoryModel:
         outputs=("y",),
         padding=window.padding,
         stride=window.stride,
-        activation=Activation.RELU,
+        epilogue=Tflite(Activation.RELU),
     )
     return _mac_model(name, op, (1, *image), weights, output, taps=math.prod(window.kernel))
 

@@ -16,7 +16,7 @@ from tinygen.frontends.names import c_name
 from tinygen.ir.encodings import Affine, Binary, Codebook, IntegerEncoding, Levels, PowerOfTwo, Ternary
 from tinygen.ir.epilogue import Epilogue, Rescale, Threshold
 from tinygen.ir.graph import Graph
-from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
+from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.tensor import Shape, Tensor
 
 SUITE = "lowbit"
@@ -125,9 +125,9 @@ def integer_conv_2d(name: str, image: Shape, filters: int, window: Window, codin
     scales = rng.integers(64, 256, (filters, channels)).astype(np.uint16)
     factors = [Tensor("scales", scales.shape, Affine("uint16", _ONE, (0,)), scales)] if coding.scaled else []
     integers = coding.w.integers(codes) * (scales[:, None, None, :] if coding.scaled else 1)
-    op = IntegerConv2D(
+    op = Conv2D(
         name="conv",
-        inputs=("x", "weights", *(t.name for t in factors)),
+        inputs=("x", "weights", *("", "scales") * coding.scaled),
         outputs=("y",),
         padding=window.padding,
         stride=window.stride,

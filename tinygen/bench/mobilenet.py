@@ -14,6 +14,7 @@ from tinygen.bench.suites import SuiteCases, SuiteOptions, suite
 from tinygen.frontends.memory import MemoryModel
 from tinygen.frontends.names import c_name
 from tinygen.ir.encodings import Affine
+from tinygen.ir.epilogue import Tflite
 from tinygen.ir.fixed_point import Activation
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Op
@@ -98,7 +99,7 @@ class _Chain:
             outputs=(f"{name}_out",),
             padding=Padding.SAME,
             stride=(stride, stride),
-            activation=Activation.RELU6,
+            epilogue=Tflite(Activation.RELU6),
         )
         self.add(op, Tensor(f"{name}_out", size, self.first.encoding), *constants)
 
@@ -112,7 +113,7 @@ class _Chain:
             outputs=(f"{name}_out",),
             padding=Padding.SAME,
             stride=(1, 1),
-            activation=activation,
+            epilogue=Tflite(activation),
         )
         result = self.first.encoding if activation is Activation.RELU6 else Affine("int8", (0.05,), (-3,))
         self.add(op, Tensor(f"{name}_out", (*size, filters), result), *constants)

@@ -21,8 +21,8 @@ from tinygen.frontends.names import c_name
 from tinygen.ir.encodings import Affine, Binary, Codebook, IntegerEncoding, Levels, PowerOfTwo, Ternary
 from tinygen.ir.epilogue import Epilogue, Threshold
 from tinygen.ir.graph import Graph
-from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
-from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
+from tinygen.ir.ops.conv_2d import Conv2D
+from tinygen.ir.ops.fully_connected import FullyConnected
 from tinygen.ir.ops.sliding import Convolution
 from tinygen.ir.tensor import Shape, Tensor
 from tinygen.lowering.plan import registered_kernels
@@ -163,12 +163,12 @@ def _model(name: str, layer: Layer, weights: IntegerEncoding, activations: Integ
     integers = weights.integers(codes).reshape(layer.filters, -1).astype(np.float64)
     epilogue = _epilogue(activations, integers, rng)
     inputs, outputs = ("x", "weights"), ("y",)
-    op: Convolution | IntegerFullyConnected
+    op: Convolution | FullyConnected
     if window is None:
-        op = IntegerFullyConnected(name="layer", inputs=inputs, outputs=outputs, epilogue=epilogue)
+        op = FullyConnected(name="layer", inputs=inputs, outputs=outputs, epilogue=epilogue)
         output: Shape = (1, layer.filters)
     else:
-        op = IntegerConv2D(
+        op = Conv2D(
             name="layer",
             inputs=inputs,
             outputs=outputs,

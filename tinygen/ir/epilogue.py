@@ -2,7 +2,7 @@
 
 Batch norm, scales, bias, ReLU and the quantizer are one function of the accumulator per channel. For outputs with many
 codes it is a multiplication and a shift (`Rescale`), for few codes a set of thresholds (`Threshold`; Umuroglu et al.,
-"FINN", 2017, section 4.2).
+"FINN", 2017, section 4.2). Layers of TFLite have that format's own (`Tflite`).
 """
 
 from __future__ import annotations
@@ -11,8 +11,26 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tinygen.ir.fixed_point import Activation, Rounding
+
 _INT32 = np.iinfo(np.int32)
 MOST_THRESHOLDS = 255
+
+
+@dataclass(frozen=True)
+class Tflite:
+    """TFLite's epilogue: the scales of input, weights and output say how int8 or int16 codes are requantized; floats
+    are only clamped (`tinygen.ir.ops.mac`).
+
+    Attributes:
+        activation: fused.
+        rounding: of accumulators to codes; None for that of LiteRT's reference kernel of the layer.
+        upward_channels: this many output channels, from the first, round ties to int8 codes upwards (UPWARDS).
+    """
+
+    activation: Activation = Activation.NONE
+    rounding: Rounding | None = None
+    upward_channels: int = 0
 
 
 @dataclass(frozen=True)
@@ -123,6 +141,7 @@ class Threshold:
 
 
 Epilogue = Rescale | Threshold
+"""Of exact sums of integer codes."""
 
 
 def apply(epilogue: Epilogue | None, accumulators: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ from tinygen.errors import UnsupportedError
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.channel_statistic import ChannelStatistic
-from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
+from tinygen.ir.ops.fully_connected import FullyConnected
 from tinygen.ir.ops.masked_conv_2d import MaskedConv2D
 from tinygen.ir.ops.positive_channels import PositiveChannels
 from tinygen.ir.ops.softmax_numerator import SoftmaxNumerator
@@ -31,7 +31,7 @@ from tinygen.lowering.plan import KernelPlan
 from tinygen.lowering.scratch import budget_without_limit, spend_scratch
 from tinygen.lowering.select import COMPACT, Choice, Family, choose_without_code
 
-_GATE = (TopK, PositiveChannels, IntegerFullyConnected, SoftmaxNumerator, ChannelStatistic)
+_GATE = (TopK, PositiveChannels, FullyConnected, SoftmaxNumerator, ChannelStatistic)
 """What a gate is made of, from its list back to the layer's input."""
 _NEVER_CHEAP = float("inf")
 _ROUNDS = 8

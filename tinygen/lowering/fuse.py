@@ -9,7 +9,6 @@ from dataclasses import replace
 import numpy as np
 
 from tinygen.ir.encodings import Affine
-from tinygen.ir.fixed_point import Rounding
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Op
 from tinygen.ir.ops.binary import Add
@@ -48,13 +47,13 @@ def _convolution_and_sum(graph: Graph, before: list[Op], add: Op, readers: Count
         return None
     for convolution in reversed(before):
         name = convolution.outputs[0]
-        if type(convolution) is not Conv2D or name not in add.inputs or readers[name] > 1:
+        if type(convolution) is not Conv2D or not convolution.is_tflite or name not in add.inputs or readers[name] > 1:
             continue
         source = graph.node(convolution)
         weights = source.input(1)
         if not weights.is_constant or convolution.groups(source) > 1 or source.output.shape[0] > 1:
             continue
-        if convolution.rounding is not Rounding.TWICE:
+        if not convolution.rounds_as_litert_does:
             continue  # there may be no kernel for the two
         between = graph.tensors[name].encoding
         assert isinstance(between, Affine)
@@ -67,7 +66,7 @@ def _convolution_and_sum(graph: Graph, before: list[Op], add: Op, readers: Count
             padding=convolution.padding,
             stride=convolution.stride,
             dilation=convolution.dilation,
-            activation=convolution.activation,
+            epilogue=convolution.epilogue,
             row_padding=convolution.row_padding,
             column_padding=convolution.column_padding,
             between=between,

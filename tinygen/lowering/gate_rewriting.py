@@ -14,9 +14,9 @@ from tinygen.ir.encodings import ChannelList
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Node, Op
 from tinygen.ir.ops.channel_statistic import ChannelStatistic
+from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.gather_channels import GatherChannels
 from tinygen.ir.ops.gather_conv_2d import GatherConv2D
-from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
 from tinygen.ir.ops.mask_channels import MaskChannels
 from tinygen.ir.ops.masked_conv_2d import MaskedConv2D
 from tinygen.ir.ops.scatter_channels import ScatterChannels
@@ -64,7 +64,7 @@ def whole_node(node: Node) -> Node:
     return Node(_plain(op, (x.name, weights.name), y.name), (wide, weights), (made,))
 
 
-def _plain(op: Op, inputs: tuple[str, str], output: str) -> IntegerConv2D:
+def _plain(op: Op, inputs: tuple[str, str], output: str) -> Conv2D:
     """The convolution of all channels; a bias becomes part of the offset."""
     assert isinstance(op, GatherConv2D | MaskedConv2D)
     shared = {one.name: getattr(op, one.name) for one in fields(Convolution) if one.name not in ("inputs", "outputs")}
@@ -74,7 +74,7 @@ def _plain(op: Op, inputs: tuple[str, str], output: str) -> IntegerConv2D:
         multiplier, offset = (v if len(v) > 1 else v * count for v in (op.epilogue.multiplier, op.epilogue.offset))
         moved = tuple(o + m * b for o, m, b in zip(offset, multiplier, op.bias, strict=True))
         epilogue = replace(op.epilogue, offset=moved)
-    return IntegerConv2D(**shared, inputs=inputs, outputs=(output,), epilogue=epilogue)
+    return Conv2D(**shared, inputs=inputs, outputs=(output,), epilogue=epilogue)
 
 
 @dataclass

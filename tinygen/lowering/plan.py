@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypedDict, Unpack
+from typing import Any, Literal, TypedDict, TypeVar, Unpack
 
 import numpy as np
 
 from tinygen.ir.interpreter import Evaluate
 from tinygen.ir.ops.base import Node, Op
+from tinygen.ir.ops.mac_layer import MacLayer
 
 PlanFunction = Callable[[Node], "KernelPlan | Sequence[KernelPlan] | None"]
 """The plan for a node; several when scratch can be traded for cycles; None or nothing when it does not match."""
+Kind = Literal["", "tflite", "codes"]
+"""Of layers of multiply-accumulates; see `Kernel.of`."""
 Arithmetic = Evaluate
 """What a kernel computes, with the arguments and results of `Op.evaluate`."""
 ON_ARMV6M = 1.7
@@ -139,7 +142,7 @@ class Kernel:
 
     Attributes:
         name: unique, for reports and `--kernels`.
-        op: the operator's class.
+        ops: the operators' classes.
         plan: see `PlanFunction`.
         family: "reference" (portable, plain loops), "tinygen" (tuned), or that of a vendor's library ("cmsis-nn").
         isa: the instruction set it needs: "c99", "dsp" (Armv7E-M SIMD; its C also runs on any host
@@ -149,10 +152,12 @@ class Kernel:
         is_sparse: it skips zero weights, and stores the positions of the others.
         unpacks, packs: it reads, and writes, packed codes of 4 and 2 bits (`Tensor.code_bits`).
         moves: it copies elements, or looks each up in a table: there is nothing to tune.
+        of: which layers of multiply-accumulates it is for: those with TFLite's epilogue ("tflite"), those of codes with
+            another ("codes"), or both ("").
     """
 
     name: str
-    op: type[Op]
+    ops: tuple[type[Op], ...]
     plan: PlanFunction
     family: str = "reference"
     isa: str = "c99"
@@ -162,6 +167,7 @@ class Kernel:
     unpacks: bool = False
     packs: bool = False
     moves: bool = False
+    of: Kind = ""
 
     def suits(self, isa: Collection[str]) -> bool:
         """Whether it is for a core with these instruction sets."""
@@ -171,15 +177,19 @@ class Kernel:
         """Its plans for a node, least scratch first; empty if it does not match."""
         packed_in = any(tensor is not None and tensor.code_bits for tensor in node.inputs)
         packed_out = any(tensor.code_bits for tensor in node.outputs)
-        takes = (self.unpacks or not packed_in) and (self.packs or not packed_out)
+        takes = (self.unpacks or not packed_in) and (self.packs or not packed_out) and self._is_for(node)
         plans = self.plan(node) if takes else None
         if plans is None:
             return ()
         several = (plans,) if isinstance(plans, KernelPlan) else tuple(plans)
         return tuple(sorted(several, key=lambda plan: plan.scratch_bytes))
 
+    def _is_for(self, node: Node) -> bool:
+        return not self.of or (isinstance(node.op, MacLayer) and node.op.is_tflite == (self.of == "tflite"))
+
 
 _KERNELS: list[Kernel] = []
+_Plan = TypeVar("_Plan", bound=PlanFunction)
 
 
 class Traits(TypedDict, total=False):
@@ -193,14 +203,15 @@ class Traits(TypedDict, total=False):
     unpacks: bool
     packs: bool
     moves: bool
+    of: Kind
 
 
-def kernel(op: type[Op], *, name: str, **traits: Unpack[Traits]) -> Callable[[PlanFunction], PlanFunction]:
-    """Registers the decorated plan function as a kernel of `op`."""
+def kernel(*ops: type[Op], name: str, **traits: Unpack[Traits]) -> Callable[[_Plan], _Plan]:
+    """Registers the decorated plan function as a kernel of these operators."""
 
-    def register(function: PlanFunction) -> PlanFunction:
+    def register(function: _Plan) -> _Plan:
         assert all(existing.name != name for existing in _KERNELS), name
-        _KERNELS.append(Kernel(name, op, function, **traits))
+        _KERNELS.append(Kernel(name, ops, function, **traits))
         return function
 
     return register

@@ -192,7 +192,7 @@ def alternatives(node: Node, family: str, isa: Collection[str], *, coded: bool) 
 def choose_named(node: Node, name: str, isa: Collection[str]) -> Choice | None:
     """The kernel of that name; None where it does not match."""
     for kernel in registered_kernels():
-        if kernel.name == name and kernel.op is type(node.op) and kernel.suits(isa):
+        if kernel.name == name and type(node.op) in kernel.ops and kernel.suits(isa):
             variants = _variants(kernel, node, layer_key(node), isa)
             return Choice(kernel, variants, room=likely_room(node)) if variants else None
     return None
@@ -211,7 +211,7 @@ def _allowed(node: Node, family: str, isa: Collection[str], turn: int) -> list[K
     return [
         kernel
         for kernel in registered_kernels()
-        if kernel.op is type(node.op) and kernel.suits(isa) and kernel.family in families
+        if type(node.op) in kernel.ops and kernel.suits(isa) and kernel.family in families
         if kernel.is_sparse in sparse
     ]
 

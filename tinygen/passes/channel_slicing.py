@@ -9,20 +9,18 @@ from dataclasses import replace
 import numpy as np
 
 from tinygen.ir.encodings import Affine, IntegerEncoding
+from tinygen.ir.epilogue import Rescale, Threshold
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Node, Op
 from tinygen.ir.ops.binary import Binary
 from tinygen.ir.ops.concatenation import Concatenation
-from tinygen.ir.ops.conv_2d import Conv2D
-from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
-from tinygen.ir.ops.fully_connected import FullyConnected
-from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
-from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
+from tinygen.ir.ops.integer_mac import SCALES
+from tinygen.ir.ops.mac_layer import MacLayer
 from tinygen.ir.ops.reshape import Reshape
 from tinygen.ir.tensor import Tensor
 from tinygen.passes.channel_folding import Reader
 from tinygen.passes.integer_channels import IntegerReader, compressed, moved, narrowed
-from tinygen.passes.integer_ranges import INTEGER_OPS
+from tinygen.passes.integer_ranges import is_integer
 from tinygen.passes.remove_dead import remove_dead
 
 Readers = Mapping[str, Reader | IntegerReader]
@@ -55,22 +53,10 @@ class _Slicer:
         op = node.op
         if not any(name in self.removed for name in (*op.inputs, *op.outputs)):
             return op
-        if isinstance(op, IntegerConv2D | IntegerFullyConnected):
-            return self._integer(node, op, self.readers.get(op.name))
-        if isinstance(op, INTEGER_OPS):
+        if isinstance(op, MacLayer):
+            return self._layer(node, op, self.readers.get(op.name))
+        if is_integer(op):
             return narrowed(op, self._kept(node.output))
-        if isinstance(op, Conv2D | FullyConnected):
-            reader = self.readers[op.name]
-            assert isinstance(reader, Reader)
-            return self._reading(node, reader)
-        if isinstance(op, DepthwiseConv2D):
-            keep = self._kept(node.output)
-            weights = self._constant(_compressed(node.input(1), 3, keep), op, "weights")
-            upward = int(keep[: op.upward_channels].sum())
-            inputs, bias = [op.inputs[0], weights], node.optional(2)
-            if bias is not None:
-                inputs.append(self._constant(_flat(bias, keep), op, "bias"))
-            return replace(op, inputs=tuple(inputs), upward_channels=upward)
         if isinstance(op, Reshape):
             return replace(op, shape=self.tensors[op.outputs[0]].shape)
         if isinstance(op, Binary):
@@ -90,36 +76,24 @@ class _Slicer:
         self.tensors[name] = replace(tensor, name=name)
         return name
 
-    def _reading(self, node: Node, reader: Reader) -> Op:
-        """A convolution or dense layer: fewer filters, fewer weights in each, another bias."""
+    def _layer(self, node: Node, op: MacLayer, reader: Reader | IntegerReader | None) -> Op:
+        """Fewer filters, fewer weights in each, another bias or epilogue; without a reader, each filter belongs to one
+        input channel, and is removed with it.
+        """
         keep, removed = self._kept(node.output), ~self._kept(node.input(0))
-        weights = _compressed(node.input(1), 0, keep)
-        taps = weights.shape[-1] // len(removed)
-        weights = _compressed(weights, len(weights.shape) - 1, np.tile(~removed, taps))
-        inputs = [node.op.inputs[0], self._constant(weights, node.op, "weights")]
-        folded = reader.folded(removed)[keep]
-        if node.optional(2) is not None or folded.any():
-            inputs.append(self._constant(_bias(node, folded, keep), node.op, "bias"))
-        return replace(node.op, inputs=tuple(inputs))
-
-    def _integer(
-        self, node: Node, op: IntegerConv2D | IntegerFullyConnected, reader: Reader | IntegerReader | None
-    ) -> Op:
-        """A convolution or dense layer on integer codes: fewer filters and weights, another epilogue."""
-        keep, removed = self._kept(node.output), ~self._kept(node.input(0))
-        inputs, ending = [op.inputs[0]], op.epilogue
-        if isinstance(reader, IntegerReader) and ending is not None:
+        taps = None if reader is None else ~removed
+        weights = _filters(node.input(1), op.CHANNEL_AXIS, keep, taps)
+        inputs, ending = [op.inputs[0], self._constant(weights, op, "weights")], op.epilogue
+        bias, scales = node.optional(2), node.optional(SCALES)
+        if isinstance(reader, IntegerReader) and isinstance(ending, Rescale | Threshold):
             ending = moved(ending, reader.added(removed))
-        for index, what in ((1, "weights"), (2, "scales")):
-            tensor = node.optional(index)
-            if tensor is None:
-                break
-            tensor = _compressed(tensor, 0, keep)
-            # A depthwise filter belongs to one input channel, and is removed with it.
-            if isinstance(reader, IntegerReader):
-                taps = tensor.shape[-1] // len(removed)
-                tensor = _compressed(tensor, len(tensor.shape) - 1, np.tile(~removed, taps))
-            inputs.append(self._constant(tensor, op, what))
+        folded = reader.folded(removed)[keep] if isinstance(reader, Reader) else None
+        if folded is not None and (bias is not None or folded.any()):
+            inputs.append(self._constant(_bias(node, folded, keep), op, "bias"))
+        elif bias is not None:
+            inputs.append(self._constant(_flat(bias, keep), op, "bias"))
+        if scales is not None:
+            inputs += ["", self._constant(_filters(scales, 0, keep, taps), op, "scales")]
         return replace(op, inputs=tuple(inputs), epilogue=compressed(ending, keep))
 
     def _operand(self, node: Node, index: int) -> str:
@@ -144,6 +118,14 @@ class _Slicer:
                 name = self._constant(_compressed(tensor, last, part), op, f"operand {index}")
             inputs.append(name)
         return replace(op, inputs=tuple(inputs))
+
+
+def _filters(tensor: Tensor, axis: int, keep: np.ndarray, channels: np.ndarray | None) -> Tensor:
+    """Weights or scales of some filters, and of the input channels in `channels`, of each tap; None for all."""
+    tensor = _compressed(tensor, axis, keep)
+    if channels is None:
+        return tensor
+    return _compressed(tensor, len(tensor.shape) - 1, np.tile(channels, tensor.shape[-1] // len(channels)))
 
 
 def _compressed(tensor: Tensor, axis: int, keep: np.ndarray) -> Tensor:

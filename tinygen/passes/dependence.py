@@ -13,7 +13,6 @@ import numpy as np
 
 from tinygen.ir.graph import Graph
 from tinygen.ir.network import Network
-from tinygen.ir.ops import mac
 from tinygen.ir.ops.base import Node, Op
 from tinygen.ir.ops.binary import Binary
 from tinygen.ir.ops.concatenation import Concatenation
@@ -154,7 +153,7 @@ def _mac(node: Node, found: dict[str, Channels]) -> Channels | None:
 def _used(node: Node) -> np.ndarray:
     """Weights that are not 0, bool, shaped as the weights."""
     codes, tensor = node.constant(1), node.input(1)
-    return np.asarray((codes if tensor.is_float else mac.centred(codes, tensor)) != 0)
+    return np.asarray((codes if tensor.is_float else tensor.integer.integers(codes)) != 0)
 
 
 def _death(graph: Graph, found: dict[str, Channels], output: str) -> DeadOutput:

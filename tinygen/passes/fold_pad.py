@@ -35,7 +35,9 @@ def _is_zero_border(graph: Graph, pad: Pad) -> bool:
 
 def _folded(graph: Graph, op: Op, pads: dict[str, Pad]) -> Op:
     """The convolution with the padding merged; the operator unchanged if that is impossible."""
-    if not isinstance(op, Conv2D | DepthwiseConv2D) or op.inputs[0] not in pads or op.padding is not Padding.VALID:
+    if not isinstance(op, Conv2D | DepthwiseConv2D) or op.inputs[0] not in pads:
+        return op
+    if not op.is_tflite or op.padding is not Padding.VALID:
         return op
     if op.row_padding is not None or op.column_padding is not None:
         return op

@@ -10,7 +10,7 @@ from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Node, Op
 from tinygen.ir.ops.binary import Add, Arithmetic
 from tinygen.ir.tensor import Tensor
-from tinygen.passes.integer_ranges import INTEGER_OPS
+from tinygen.passes.integer_ranges import is_integer
 from tinygen.passes.ranges import Ranges, channel_ranges
 
 SMALL = 1024
@@ -33,7 +33,7 @@ def fold_ranges(graph: Graph) -> Graph:
     # Last to first: a constant costs nothing if all its readers are folded too.
     for node in reversed(list(graph.nodes())):
         names = node.op.outputs
-        if isinstance(node.op, INTEGER_OPS) or not all(_is_constant(graph, ranges, name) for name in names):
+        if is_integer(node.op) or not all(_is_constant(graph, ranges, name) for name in names):
             kept.append(node.op)
             continue
         constants = [_constant(graph, tensor, readers.get(tensor.name, []), ranges) for tensor in node.outputs]

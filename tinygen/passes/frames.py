@@ -23,7 +23,6 @@ from tinygen.ir.ops.confidence import Confidence
 from tinygen.ir.ops.fully_connected import FullyConnected
 from tinygen.ir.ops.gather_channels import GatherChannels
 from tinygen.ir.ops.integer_add import IntegerAdd
-from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
 from tinygen.ir.ops.mask_channels import MaskChannels
 from tinygen.ir.ops.mix_weights import MixWeights
 from tinygen.ir.ops.movement import Split, StridedSlice, Transpose, Unpack
@@ -235,8 +234,8 @@ def _(op: Softmax, node: Node, flows: Flows) -> Rule:
 
 
 @rule_of.register(FullyConnected)
-@rule_of.register(IntegerFullyConnected)
-def _(op: FullyConnected | IntegerFullyConnected, node: Node, flows: Flows) -> Rule:
+@rule_of.register(FullyConnected)
+def _(op: FullyConnected, node: Node, flows: Flows) -> Rule:
     axis, shape, depth = _axis(flows), node.input(0).shape, node.input(1).shape[1]
     if getattr(op, "keep_dims", False):
         alone = depth == shape[-1] and axis < len(shape) - 1

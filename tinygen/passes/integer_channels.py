@@ -8,20 +8,22 @@ constant.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
-from tinygen.ir.epilogue import Epilogue, Rescale, Threshold
+from tinygen.ir.epilogue import Epilogue, Rescale, Tflite, Threshold
 from tinygen.ir.ops import integer_mac
 from tinygen.ir.ops.base import Node, Op
+from tinygen.ir.ops.conv_2d import Conv2D
+from tinygen.ir.ops.fully_connected import FullyConnected
 from tinygen.ir.ops.integer_add import IntegerAdd
-from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
-from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
 from tinygen.ir.ops.integer_pool_2d import IntegerMaxPool2D, IntegerSumPool2D
 from tinygen.ir.ops.requantize import Requantize
 from tinygen.passes.integer_ranges import Known, integers_of
 
 _NEVER, _ALWAYS = 2**31, -(2**31)
+_E = TypeVar("_E", bound=Tflite | Epilogue | None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,15 +59,15 @@ class IntegerReader:
 def integer_reader(node: Node, known: Known) -> IntegerReader:
     """A convolution without groups, or a dense layer whose depth is a multiple of the input's channels."""
     op = node.op
-    assert isinstance(op, IntegerConv2D | IntegerFullyConnected)
+    assert isinstance(op, Conv2D | FullyConnected)
     weights = integer_mac.scaled_weights(node, integer_mac.weight_integers(node))
     rows = weights.reshape(len(weights), -1, node.input(0).shape[-1])
     low, high = integers_of(node.input(0), known)
     constant = low == high
-    if isinstance(op, IntegerConv2D) and any(axis.padded for axis in op.geometry(node)):
+    if isinstance(op, Conv2D) and any(axis.padded for axis in op.geometry(node)):
         constant = constant & (low == 0)
     share = rows[:, :, constant].sum(axis=1) * low[constant]
-    return IntegerReader((rows != 0).any(axis=1), constant, share, op.epilogue)
+    return IntegerReader((rows != 0).any(axis=1), constant, share, op.of_sums)
 
 
 def moved(epilogue: Epilogue, added: np.ndarray) -> Epilogue:
@@ -88,9 +90,11 @@ def _step(threshold: int, by: int) -> int:
     return threshold if threshold in (_ALWAYS, _NEVER) else min(max(threshold - by, _ALWAYS), _NEVER)
 
 
-def compressed(epilogue: Epilogue | None, keep: np.ndarray) -> Epilogue | None:
+def compressed(epilogue: _E, keep: np.ndarray) -> _E:
     """An epilogue without some channels."""
     match epilogue:
+        case Tflite():
+            return replace(epilogue, upward_channels=int(keep[: epilogue.upward_channels].sum()))
         case Rescale():
             return replace(
                 epilogue,
@@ -105,8 +109,7 @@ def compressed(epilogue: Epilogue | None, keep: np.ndarray) -> Epilogue | None:
             if len(rows) > 1:
                 rows = tuple(row for row, stays in zip(rows, keep, strict=True) if stays)
             return replace(epilogue, thresholds=rows, sign=_kept(epilogue.sign, keep))
-        case None:
-            return None
+    return epilogue
 
 
 def narrowed(op: Op, keep: np.ndarray) -> Op:
@@ -117,9 +120,7 @@ def narrowed(op: Op, keep: np.ndarray) -> Op:
         case IntegerSumPool2D():
             return replace(op, epilogue=compressed(op.epilogue, keep))
         case Requantize():
-            epilogue = compressed(op.epilogue, keep)
-            assert epilogue is not None
-            return replace(op, epilogue=epilogue)
+            return replace(op, epilogue=compressed(op.epilogue, keep))
         case IntegerAdd():
             return replace(
                 op,

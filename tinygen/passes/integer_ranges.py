@@ -16,22 +16,15 @@ from tinygen.ir.encodings import Affine, Binary, Levels, Ternary
 from tinygen.ir.epilogue import Epilogue, apply
 from tinygen.ir.ops import integer_mac, mac
 from tinygen.ir.ops.base import Node, Op
+from tinygen.ir.ops.conv_2d import Conv2D
+from tinygen.ir.ops.fully_connected import FullyConnected
 from tinygen.ir.ops.integer_add import IntegerAdd
-from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
-from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
 from tinygen.ir.ops.integer_pool_2d import IntegerMaxPool2D, IntegerSumPool2D
+from tinygen.ir.ops.mac_layer import MacLayer
 from tinygen.ir.ops.requantize import Requantize
 from tinygen.ir.tensor import Tensor
 
-INTEGER_OPS: tuple[type[Op], ...] = (
-    IntegerAdd,
-    IntegerConv2D,
-    IntegerFullyConnected,
-    IntegerMaxPool2D,
-    IntegerSumPool2D,
-    Requantize,
-)
-IntegerMac = IntegerConv2D | IntegerFullyConnected
+_INTEGER_OPS = (IntegerAdd, IntegerMaxPool2D, IntegerSumPool2D, Requantize)
 
 
 class Ends(NamedTuple):
@@ -52,6 +45,11 @@ def has_integers(tensor: Tensor) -> bool:
         isinstance(encoding, Affine) and tensor.dtype in (np.int8, np.uint8, np.int16, np.int32)
     )
     return rises and not tensor.integer.per_channel and len(tensor.shape) > 0 and tensor.size > 0
+
+
+def is_integer(op: Op) -> bool:
+    """Whether an operator computes with the integers that codes of any encoding stand for, not by TFLite's rules."""
+    return isinstance(op, _INTEGER_OPS) or (isinstance(op, MacLayer) and not op.is_tflite)
 
 
 def is_integer_mac(node: Node) -> bool:
@@ -81,14 +79,14 @@ def _finished(node: Node, epilogue: Epilogue | None, low: np.ndarray, high: np.n
 
 def _mac(node: Node, known: Known) -> Ends | None:
     op = node.op
-    assert isinstance(op, IntegerMac)
+    assert isinstance(op, Conv2D | FullyConnected)
     if not is_integer_mac(node):
         return None
     weights = integer_mac.scaled_weights(node, integer_mac.weight_integers(node))
     low, high = integers_of(node.input(0), known)
     outputs, depth = weights.shape[0], weights.shape[-1]
     groups = 1
-    if isinstance(op, IntegerConv2D):
+    if isinstance(op, Conv2D):
         groups = op.groups(node)
         if any(axis.padded for axis in op.geometry(node)):
             low, high = np.minimum(low, 0), np.maximum(high, 0)
@@ -101,7 +99,7 @@ def _mac(node: Node, known: Known) -> Ends | None:
         mac.accumulator_range(row, np.tile(a, row.shape[1] // len(a)), np.tile(b, row.shape[1] // len(b)), 0)
         for a, b, row in parts
     ]
-    return _finished(node, op.epilogue, np.concatenate([a for a, _ in ends]), np.concatenate([b for _, b in ends]))
+    return _finished(node, op.of_sums, np.concatenate([a for a, _ in ends]), np.concatenate([b for _, b in ends]))
 
 
 def _largest_code(node: Node, known: Known) -> Ends | None:
@@ -129,7 +127,7 @@ def _each(node: Node, known: Known) -> Ends | None:
 
 
 _RULES: tuple[tuple[type[Op] | tuple[type[Op], ...], Callable[[Node, Known], Ends | None]], ...] = (
-    ((IntegerConv2D, IntegerFullyConnected), _mac),
+    ((Conv2D, FullyConnected), _mac),
     (IntegerMaxPool2D, _largest_code),
     (IntegerSumPool2D, _sum),
     ((IntegerAdd, Requantize), _each),

@@ -26,6 +26,7 @@ from enum import StrEnum
 import numpy as np
 
 from tinygen.ir.branch import with_branches
+from tinygen.ir.epilogue import Tflite
 from tinygen.ir.fixed_point import Rounding
 from tinygen.ir.graph import Graph
 from tinygen.ir.network import Network
@@ -33,6 +34,7 @@ from tinygen.ir.ops.base import Node, Op
 from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinygen.ir.ops.fully_connected import FullyConnected
+from tinygen.ir.ops.mac_layer import MacLayer
 
 _GROUP = 8
 """Channels that the optimised depthwise kernel computes at once."""
@@ -59,10 +61,11 @@ def _optimized(graph: Graph) -> Graph:
 
 def _rounded(node: Node) -> Op:
     op = node.op
-    if node.outputs and node.output.dtype == np.int8:
-        if isinstance(op, DepthwiseConv2D):
-            channels = node.output.shape[3]
-            return replace(op, upward_channels=channels - channels % _GROUP)
-        if isinstance(op, FullyConnected) or (isinstance(op, Conv2D) and op.groups(node) == 1):
-            return replace(op, rounding=Rounding.UPWARDS)
+    if not isinstance(op, MacLayer) or not isinstance(op.epilogue, Tflite) or node.output.dtype != np.int8:
+        return op
+    if isinstance(op, DepthwiseConv2D):
+        channels = node.output.shape[3]
+        return replace(op, epilogue=replace(op.epilogue, upward_channels=channels - channels % _GROUP))
+    if isinstance(op, FullyConnected) or (isinstance(op, Conv2D) and op.groups(node) == 1):
+        return replace(op, epilogue=replace(op.epilogue, rounding=Rounding.UPWARDS))
     return op

@@ -15,7 +15,7 @@ import numpy as np
 from tinygen.ir.graph import Graph
 from tinygen.ir.nesting import NESTED_BITS, PARENT_BITS, derived_codes, odd_level_bits
 from tinygen.ir.network import Network, Switch
-from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
+from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.tensor import Tensor
 
 
@@ -36,7 +36,7 @@ def nest_weights(network: Network) -> Network:
 
 def _weights(graph: Graph) -> Iterator[Tensor]:
     for op in graph.ops:
-        tensor = graph.tensors[op.inputs[1]] if isinstance(op, IntegerConv2D) else None
+        tensor = graph.tensors[op.inputs[1]] if isinstance(op, Conv2D) and not op.is_tflite else None
         if tensor is not None and tensor.is_constant:
             yield tensor
 

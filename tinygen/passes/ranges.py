@@ -31,7 +31,7 @@ from tinygen.ir.ops.reduce import Mean, ReduceMax, ReduceMin
 from tinygen.ir.ops.reshape import Reshape
 from tinygen.ir.ops.unary import Unary
 from tinygen.ir.tensor import Tensor
-from tinygen.passes.integer_ranges import INTEGER_OPS, has_integers, integer_range
+from tinygen.passes.integer_ranges import has_integers, integer_range, is_integer
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +73,7 @@ def channel_ranges(graph: Graph, inputs: Ranges | None = None) -> dict[str, Rang
     ranges = {tensor.name: _of_tensor(tensor) for tensor in graph.tensors.values() if has_channels(tensor)}
     ranges |= inputs or {}
     for node in graph.nodes():
-        if isinstance(node.op, INTEGER_OPS) and has_integers(node.output):
+        if is_integer(node.op) and has_integers(node.output):
             known = {name: (found.low, found.high) for name, found in ranges.items()}
             ends = integer_range(node, known)
             if ends is not None:

@@ -22,8 +22,6 @@ from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinygen.ir.ops.fully_connected import FullyConnected
 from tinygen.ir.ops.integer_add import IntegerAdd
-from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
-from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
 from tinygen.ir.ops.integer_pool_2d import IntegerMaxPool2D, IntegerSumPool2D
 from tinygen.ir.ops.pad import MirrorPad, Pad
 from tinygen.ir.ops.pool_2d import Pool2D
@@ -36,7 +34,7 @@ from tinygen.ir.tensor import Tensor
 from tinygen.passes.channel_folding import Reader, reader
 from tinygen.passes.channel_slicing import sliced
 from tinygen.passes.integer_channels import IntegerReader, integer_reader
-from tinygen.passes.integer_ranges import INTEGER_OPS, is_integer_mac
+from tinygen.passes.integer_ranges import is_integer, is_integer_mac
 from tinygen.passes.ranges import channel_ranges, has_channels, is_constant_mac
 
 _CHANNELWISE = (
@@ -53,7 +51,6 @@ _CHANNELWISE = (
     IntegerAdd,
     Requantize,
 )
-_INTEGER_MACS = (IntegerConv2D, IntegerFullyConnected)
 
 
 def remove_channels(graph: Graph, multiple: int = 1, *, integers: bool = True) -> Graph:
@@ -85,7 +82,7 @@ class _Search:
         ranges = channel_ranges(graph)
         known = {name: (found.low, found.high) for name, found in ranges.items()}
         self.readers: dict[str, Reader | IntegerReader] = {
-            node.op.name: integer_reader(node, known) if isinstance(node.op, _INTEGER_MACS) else reader(node, ranges)
+            node.op.name: integer_reader(node, known) if is_integer(node.op) else reader(node, ranges)
             for node in graph.nodes()
             if _folds(node)
         }
@@ -126,7 +123,7 @@ class _Search:
     def _restrict(self, node: Node) -> None:
         """Unmarks channels that this operator does not allow to be removed."""
         op = node.op
-        if isinstance(op, INTEGER_OPS) and not self.integers:
+        if is_integer(op) and not self.integers:
             self._block([*node.inputs, *node.outputs])
         elif op.name in self.readers:
             x = node.input(0)
@@ -134,7 +131,7 @@ class _Search:
                 self.removed[x.name] &= self.readers[op.name].spares(self.removed[x.name], self._output(node))
         elif isinstance(op, DepthwiseConv2D) and is_constant_mac(node):
             self._depthwise(node, op.multiplier(node))
-        elif isinstance(op, IntegerConv2D) and is_integer_mac(node) and node.input(1).shape[3] == 1:
+        elif isinstance(op, Conv2D) and is_integer(op) and is_integer_mac(node) and node.input(1).shape[3] == 1:
             self._depthwise(node, node.output.shape[3] // node.input(0).shape[3])
         elif isinstance(op, _CHANNELWISE) and _keeps_channels(node):
             self._link([*node.inputs, node.output])
@@ -207,16 +204,13 @@ class _Search:
 
 
 def _folds(node: Node) -> bool:
-    """Whether the operator's bias can absorb constant input channels."""
-    if isinstance(node.op, Conv2D):
-        return is_constant_mac(node) and node.op.groups(node) == 1
-    if isinstance(node.op, FullyConnected):
-        return is_constant_mac(node) and node.input(1).shape[1] % node.input(0).shape[-1] == 0
-    if isinstance(node.op, IntegerConv2D):
-        return is_integer_mac(node) and node.op.groups(node) == 1
-    if isinstance(node.op, IntegerFullyConnected):
-        return is_integer_mac(node) and node.input(1).shape[1] % node.input(0).shape[-1] == 0
-    return False
+    """Whether the operator's bias or epilogue can absorb constant input channels."""
+    op = node.op
+    if not isinstance(op, Conv2D | FullyConnected) or not (is_integer_mac if is_integer(op) else is_constant_mac)(node):
+        return False
+    if isinstance(op, Conv2D):
+        return op.groups(node) == 1
+    return node.input(1).shape[1] % node.input(0).shape[-1] == 0
 
 
 def _keeps_channels(node: Node) -> bool:

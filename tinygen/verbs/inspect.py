@@ -13,6 +13,7 @@ from tinygen.errors import TinygenError
 from tinygen.frontends.layouts import Layout
 from tinygen.frontends.load import load_network
 from tinygen.ir.branch import Branch, all_graphs, branches_of
+from tinygen.ir.epilogue import Tflite
 from tinygen.ir.firing import firing_json, firings
 from tinygen.ir.gated import gated_macs, lists_of
 from tinygen.ir.graph import Graph
@@ -142,13 +143,22 @@ def _branches(op: Op) -> dict[str, Any]:
 
 def _attributes(op: object) -> dict[str, Any]:
     common = {"name", "inputs", "outputs", "branches"}
-    values = {key: value for key, value in vars(op).items() if key not in common and value is not None}
+    values = {key: value for key, value in _fields(op).items() if key not in common and value is not None}
     return {key: _shown(value) for key, value in values.items()}
+
+
+def _fields(op: object) -> dict[str, Any]:
+    """Attributes, those of TFLite's epilogue among them."""
+    values = dict(vars(op))
+    if isinstance(values.get("epilogue"), Tflite):
+        values |= vars(values.pop("epilogue"))
+    return values
 
 
 def _usual(op: Any) -> list[str]:
     """Names of the attributes that have their default."""
-    return [one.name for one in fields(op) if getattr(op, one.name) == one.default]
+    usual = {one.name: one.default for one in (*fields(op), *fields(Tflite))}
+    return [name for name, value in _fields(op).items() if value == usual[name]]
 
 
 _FEW = 4

@@ -114,7 +114,7 @@ void digits_invoke_observed(digits_t *model, digits_observer_t *observer, void *
 {
     uint8_t *const arena = (uint8_t *)model;
 
-    /* 0: conv_2d_0 by digits_conv_2d_s8_dsp_3x3_s2x2, kernel conv_2d_s8_dsp */
+    /* 0: conv_2d_0 by digits_conv_2d_s8_dsp_3x3_s2x2, kernel conv_2d_dsp */
     /*    in   serving_default_keras_tensor:0: [1,28,28,1] int8 scale 0.00392157 zero -128 */
     /*    out  ...unctional_1/batch_normalization_1/batchnorm/sub1: [1,14,14,16] int8 scale 0.0186347 zero -128 */
     digits_conv_2d_s8_dsp_3x3_s2x2(
@@ -125,7 +125,7 @@ void digits_invoke_observed(digits_t *model, digits_observer_t *observer, void *
         at(arena, AT_CONV_2D_0_SCRATCH));
     finished(observer, context, 0U);
 
-    /* 1: depthwise_conv_2d_1 by digits_depthwise_conv_2d_s8_dsp_3x3, kernel depthwise_conv_2d_s8_dsp_rows */
+    /* 1: depthwise_conv_2d_1 by digits_depthwise_conv_2d_s8_dsp_3x3, kernel depthwise_conv_2d_dsp_rows */
     /*    in   ...unctional_1/batch_normalization_1/batchnorm/sub1: [1,14,14,16] int8 scale 0.0186347 zero -128 */
     /*    out  ...ctional_1/batch_normalization_1_2/batchnorm/sub1: [1,14,14,16] int8 scale 0.0345739 zero -128 */
     digits_depthwise_conv_2d_s8_dsp_3x3(
@@ -136,7 +136,7 @@ void digits_invoke_observed(digits_t *model, digits_observer_t *observer, void *
         at(arena, AT_DEPTHWISE_CONV_2D_1_SCRATCH));
     finished(observer, context, 1U);
 
-    /* 2: conv_2d_2 by digits_conv_2d_s8_dsp_1x1, kernel conv_2d_s8_dsp */
+    /* 2: conv_2d_2 by digits_conv_2d_s8_dsp_1x1, kernel conv_2d_dsp */
     /*    in   ...ctional_1/batch_normalization_1_2/batchnorm/sub1: [1,14,14,16] int8 scale 0.0345739 zero -128 */
     /*    out  ...ctional_1/batch_normalization_2_1/batchnorm/sub1: [1,14,14,32] int8 scale 0.0271066 zero -128 */
     digits_conv_2d_s8_dsp_1x1(
@@ -147,7 +147,7 @@ void digits_invoke_observed(digits_t *model, digits_observer_t *observer, void *
         at(arena, AT_CONV_2D_2_SCRATCH));
     finished(observer, context, 2U);
 
-    /* 3: depthwise_conv_2d_3 by digits_depthwise_conv_2d_s8_dsp_3x3_s2x2, kernel depthwise_conv_2d_s8_dsp_rows */
+    /* 3: depthwise_conv_2d_3 by digits_depthwise_conv_2d_s8_dsp_3x3_s2x2, kernel depthwise_conv_2d_dsp_rows */
     /*    in   ...ctional_1/batch_normalization_2_1/batchnorm/sub1: [1,14,14,32] int8 scale 0.0271066 zero -128 */
     /*    out  ...ctional_1/batch_normalization_3_1/batchnorm/sub1: [1,7,7,32] int8 scale 0.0351266 zero -128 */
     digits_depthwise_conv_2d_s8_dsp_3x3_s2x2(
@@ -158,7 +158,7 @@ void digits_invoke_observed(digits_t *model, digits_observer_t *observer, void *
         at(arena, AT_DEPTHWISE_CONV_2D_3_SCRATCH));
     finished(observer, context, 3U);
 
-    /* 4: conv_2d_4 by digits_conv_2d_s8_dsp_1x1_2, kernel conv_2d_s8_dsp */
+    /* 4: conv_2d_4 by digits_conv_2d_s8_dsp_1x1_2, kernel conv_2d_dsp */
     /*    in   ...ctional_1/batch_normalization_3_1/batchnorm/sub1: [1,7,7,32] int8 scale 0.0351266 zero -128 */
     /*    out  ...ctional_1/batch_normalization_4_1/batchnorm/sub1: [1,7,7,48] int8 scale 0.0298473 zero -128 */
     digits_conv_2d_s8_dsp_1x1_2(
@@ -169,7 +169,7 @@ void digits_invoke_observed(digits_t *model, digits_observer_t *observer, void *
         at(arena, AT_CONV_2D_4_SCRATCH));
     finished(observer, context, 4U);
 
-    /* 5: depthwise_conv_2d_5 by digits_depthwise_conv_2d_s8_dsp_3x3_2, kernel depthwise_conv_2d_s8_dsp_rows */
+    /* 5: depthwise_conv_2d_5 by digits_depthwise_conv_2d_s8_dsp_3x3_2, kernel depthwise_conv_2d_dsp_rows */
     /*    in   ...ctional_1/batch_normalization_4_1/batchnorm/sub1: [1,7,7,48] int8 scale 0.0298473 zero -128 */
     /*    out  ...ctional_1/batch_normalization_5_1/batchnorm/sub1: [1,7,7,48] int8 scale 0.0363858 zero -128 */
     digits_depthwise_conv_2d_s8_dsp_3x3_2(
@@ -180,7 +180,7 @@ void digits_invoke_observed(digits_t *model, digits_observer_t *observer, void *
         at(arena, AT_DEPTHWISE_CONV_2D_5_SCRATCH));
     finished(observer, context, 5U);
 
-    /* 6: conv_2d_6 by digits_conv_2d_s8_dsp_1x1_3, kernel conv_2d_s8_dsp */
+    /* 6: conv_2d_6 by digits_conv_2d_s8_dsp_1x1_3, kernel conv_2d_dsp */
     /*    in   ...ctional_1/batch_normalization_5_1/batchnorm/sub1: [1,7,7,48] int8 scale 0.0363858 zero -128 */
     /*    out  ...ctional_1/batch_normalization_6_1/batchnorm/sub1: [1,7,7,48] int8 scale 0.0741577 zero -128 */
     digits_conv_2d_s8_dsp_1x1_3(
@@ -199,7 +199,7 @@ void digits_invoke_observed(digits_t *model, digits_observer_t *observer, void *
         at(arena, AT_AVERAGE_POOL_2D_7));
     finished(observer, context, 7U);
 
-    /* 8: fully_connected_8 by digits_fully_connected_s8_dsp_48x10, kernel fully_connected_s8_dsp_4 */
+    /* 8: fully_connected_8 by digits_fully_connected_s8_dsp_48x10, kernel fully_connected_dsp_4 */
     /*    in   ...nal_1_1/functional_1/average_pooling2d_1/AvgPool: [1,1,1,48] int8 scale 0.0741577 zero -128 */
     /*    out  functional_1_1/functional_1/dense_1/BiasAdd: [1,10] int8 scale 0.22712 zero 46 */
     digits_fully_connected_s8_dsp_48x10(

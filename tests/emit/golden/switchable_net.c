@@ -167,7 +167,7 @@ static void finished(net_observer_t *observer, void *context, uint32_t layer)
 /* NET_W1: 1 layer, 64 MAC; constants: 144 B of its own, 0 B shared */
 static void net_run_w1(uint8_t *arena, net_observer_t *observer, void *context)
 {
-    /* 0: layer by net_fully_connected_s8_b_dsp_16x4, kernel integer_fully_connected_pairs_dsp */
+    /* 0: layer by net_fully_connected_s8_b_dsp_16x4, kernel fully_connected_pairs_dsp */
     /*    in   x: [1,16] int8 scale 1 zero -128 */
     /*    out  y: [1,4] int32 scale 0.5 zero 0 */
     net_fully_connected_s8_b_dsp_16x4(
@@ -182,7 +182,7 @@ static void net_run_w1(uint8_t *arena, net_observer_t *observer, void *context)
 /* NET_W8: 1 layer, 64 MAC; constants: 0 B of its own, 224 B shared */
 static void net_run_w8(uint8_t *arena, net_observer_t *observer, void *context)
 {
-    /* 0: layer by net_fully_connected_s8_s8_dsp_16x4, kernel integer_fully_connected_pairs_dsp */
+    /* 0: layer by net_fully_connected_s8_s8_dsp_16x4, kernel fully_connected_pairs_dsp */
     /*    in   x: [1,16] int8 scale 1 zero -128 */
     /*    out  y: [1,4] int32 scale 0.25 zero 0 */
     net_fully_connected_s8_s8_dsp_16x4(
@@ -197,7 +197,7 @@ static void net_run_w8(uint8_t *arena, net_observer_t *observer, void *context)
 /* NET_AGAIN: 1 layer, 64 MAC; constants: 0 B of its own, 224 B shared */
 static void net_run_again(uint8_t *arena, net_observer_t *observer, void *context)
 {
-    /* 0: layer by net_fully_connected_s8_s8_dsp_16x4, kernel integer_fully_connected_pairs_dsp */
+    /* 0: layer by net_fully_connected_s8_s8_dsp_16x4, kernel fully_connected_pairs_dsp */
     /*    in   x: [1,16] int8 scale 1 zero -128 */
     /*    out  y: [1,4] int32 scale 0.25 zero 0 */
     net_fully_connected_s8_s8_dsp_16x4(

@@ -15,6 +15,7 @@ from tests.support.onnx_models import OnnxNet, every_value, run_onnxruntime
 from tinygen.frontends.onnx import read_onnx
 from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import evaluate
+from tinygen.ir.ops.mac_layer import MacLayer
 from tinygen.ir.tensor import Tensor
 from tinygen.lowering.lower import lower
 from tinygen.passes.pipeline import simplify
@@ -79,7 +80,8 @@ def compare(content: bytes, feeds: list[np.ndarray]) -> tuple[Graph, np.ndarray]
 
 
 def kinds(graph: Graph) -> list[str]:
-    return [op.KIND for op in graph.ops]
+    """Of operators; layers of sums that are not TFLite's with "integer_" in front."""
+    return ["integer_" * (isinstance(op, MacLayer) and not op.is_tflite) + op.KIND for op in graph.ops]
 
 
 def images(seed: int, *shape: int, count: int = 6) -> list[np.ndarray]:

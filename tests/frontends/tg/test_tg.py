@@ -39,7 +39,6 @@ from tinygen.ir.ops.base import Op
 from tinygen.ir.ops.binary import Add
 from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.conv_2d_add import Conv2DAdd
-from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
 from tinygen.ir.ops.pad import Pad
 from tinygen.ir.ops.window import Padding
 from tinygen.ir.tensor import Tensor
@@ -114,7 +113,7 @@ def low_bit() -> Graph:
         tensors[weights] = Tensor(weights, codes.shape, encoding, codes)
         tensors[y] = Tensor(y, (1, 3, 3, 4), Levels((0.1,), bits=2, signed=False))
         ops.append(
-            IntegerConv2D(
+            Conv2D(
                 name=f"conv{index}",
                 inputs=(x, weights),
                 outputs=(y,),
@@ -210,7 +209,7 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "missing field": (lambda s: op(s).pop("name"), "lacks its field name"),
     "wrong type": (lambda s: op(s).update(name=7), "holds 7 in place of str"),
     "boolean for int": (lambda s: tensor(s).update(shape=[True]), "holds True in place of int"),
-    "wrong member": (lambda s: op(s).update(activation="relu7"), "holds 'relu7' in place of Activation"),
+    "wrong member": (lambda s: op(s)["epilogue"].update(activation="relu7"), "holds 'relu7' in place of Activation"),
     "wrong tuple": (lambda s: op(s).update(stride=[1, 1, 1]), "3 entries instead of 2"),
     "missing array": (lambda s: tensor(s).update(data={"array": 999}), "array 999 is missing"),
     "another array": (lambda s: tensor(s).update(data={"array": 2}), "its array"),

@@ -122,7 +122,7 @@ def test_low_bit_layers_keep_their_encodings() -> None:
     module.eval()
     graph = export(module, x, name="low")
     assert graph.ops == read_quantized(module, x, "low").ops
-    assert [op.KIND for op in graph.ops] == ["integer_fully_connected"]
+    assert [op.KIND for op in graph.ops] == ["fully_connected"]
     with pytest.raises(TinygenError, match="quantized already"):
         export(module, x, x)
     with pytest.raises(UnsupportedError, match="2 inputs"):

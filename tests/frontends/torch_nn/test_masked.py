@@ -21,8 +21,6 @@ from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import evaluate
 from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.fully_connected import FullyConnected
-from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
-from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
 from tinygen.ir.ops.integer_mac import scaled_weights, weight_integers
 from tinygen.nn import RECIPES, convert
 
@@ -42,7 +40,7 @@ def random_masks(network: nn.Module, share: float, kernels: bool, seed: int = 0)
 
 def _weights(graph: Graph) -> list[np.ndarray]:
     """Integers of the weights of each layer, kernel scales included, output channels first."""
-    kinds = (IntegerConv2D, IntegerFullyConnected, Conv2D, FullyConnected)
+    kinds = (Conv2D, FullyConnected)
     nodes = [node for node in graph.nodes() if isinstance(node.op, kinds)]
     return [scaled_weights(n, weight_integers(n)) if isinstance(n.op, kinds[:2]) else weight_integers(n) for n in nodes]
 

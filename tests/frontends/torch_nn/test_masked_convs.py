@@ -20,7 +20,7 @@ from tinygen.errors import ModelError, UnsupportedError
 from tinygen.ir.encodings import ChannelList
 from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import evaluate, evaluate_all
-from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
+from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.masked_conv_2d import MaskedConv2D, counted
 from tinygen.nn import (
     Affine8,
@@ -154,7 +154,7 @@ def test_random_masks() -> None:
     scale = graph.tensors[graph.outputs[0]].integer.scale[0]
     codes = np.concatenate([evaluate(graph, [sample])[0] for sample in _codes(network, x)])
     np.testing.assert_allclose(codes * scale, found.numpy(), atol=2e-3 * float(found.abs().max()))
-    convs = [node.output.shape[3] for node in simplify(graph).nodes() if isinstance(node.op, IntegerConv2D)]
+    convs = [node.output.shape[3] for node in simplify(graph).nodes() if isinstance(node.op, Conv2D)]
     assert len(convs) == 4 and convs[0] <= 4 and convs[3] <= 3, "nothing is computed of the other filters"
 
 

@@ -15,8 +15,6 @@ from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinygen.ir.ops.fully_connected import FullyConnected
 from tinygen.ir.ops.integer_add import IntegerAdd
-from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
-from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
 from tinygen.ir.ops.integer_pool_2d import IntegerPool2D
 from tinygen.ir.ops.pad import Pad
 from tinygen.ir.ops.pool_2d import Pool2D
@@ -28,8 +26,8 @@ from tinygen.ir.ops.resize import Resize
 from tinygen.ir.ops.unary import Unary
 from tinygen.ir.tensor import Tensor
 
-_CONVOLUTIONS = (Conv2D, IntegerConv2D, DepthwiseConv2D)
-_DENSE = (FullyConnected, IntegerFullyConnected)
+_CONVOLUTIONS = (Conv2D, Conv2D, DepthwiseConv2D)
+_DENSE = (FullyConnected, FullyConnected)
 _CHANNELWISE = (Unary, Quantize, Dequantize, Requantize, Pool2D, IntegerPool2D, Resize)
 FOLLOWERS = (Binary, IntegerAdd, Concatenation)
 """Operators whose constant inputs lose what their outputs lose."""

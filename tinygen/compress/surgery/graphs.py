@@ -21,9 +21,9 @@ from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Node, Op
 from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinygen.ir.ops.integer_add import IntegerAdd
-from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
-from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
+from tinygen.ir.ops.integer_mac import SCALES
 from tinygen.ir.ops.integer_pool_2d import IntegerMaxPool2D
+from tinygen.ir.ops.mac_layer import MacLayer
 from tinygen.ir.ops.reshape import Reshape
 from tinygen.ir.tensor import Tensor
 from tinygen.passes.integer_channels import compressed
@@ -124,9 +124,10 @@ def _ignoring(node: Node, ignored: np.ndarray) -> tuple[Op, Tensor]:
         codes[..., columns] = zero
         new = replace(weights, name=name, data=codes)
     else:
-        name, place = f"{node.op.name} masked scales", 2
+        name, place = f"{node.op.name} masked scales", SCALES
         shape = (weights.shape[0], weights.shape[-1])
-        scales = node.constant(2).copy() if node.optional(2) is not None else np.ones(shape, np.uint16)
+        scales = node.constant(SCALES).copy() if node.optional(SCALES) is not None else np.ones(shape, np.uint16)
+        inputs += [""] * (SCALES - len(inputs))
         scales[:, columns] = 0
         new = Tensor(name, shape, Plain("uint16"), scales)
     inputs[place:] = [name, *inputs[place + 1 :]]
@@ -189,31 +190,31 @@ class _Slicer:
             op = replace(op, epilogue=compressed(epilogue, keep))  # type: ignore[call-arg]
         if isinstance(op, IntegerAdd):
             return replace(op, first=_each(op.first, keep), second=_each(op.second, keep), shift=_each(op.shift, keep))
-        if isinstance(op, DepthwiseConv2D):
-            return replace(op, upward_channels=int(keep[: op.upward_channels].sum()))
         return replace(op, sign=_each(op.sign, keep)) if isinstance(op, IntegerMaxPool2D) else op
 
     def _layer(self, node: Node) -> Op:
-        layer = self.channels.layers[node.op.name]
+        op, layer = node.op, self.channels.layers[node.op.name]
+        assert isinstance(op, MacLayer)
         rows = self._keep(layer.outputs)
-        width = node.input(1).shape[-1] if not isinstance(node.op, DepthwiseConv2D) else len(rows)
         columns = np.ones(1, bool) if layer.depthwise else self._keep(layer.inputs[: len(layer.inputs) // layer.groups])
         if rows.all() and columns.all():
-            return node.op
-        weights = node.input(1)
-        if isinstance(node.op, DepthwiseConv2D):
-            weights = _sliced(weights, 3, rows)
-        else:
-            taps = width // len(columns)
-            weights = _sliced(_sliced(weights, 0, rows), len(weights.shape) - 1, np.tile(columns, taps))
-        inputs = [node.op.inputs[0], self._constant(weights, f"{node.op.name} weights")]
-        if (third := node.optional(2)) is not None:
-            if isinstance(node.op, IntegerConv2D | IntegerFullyConnected):
-                third = _sliced(_sliced(third, 0, rows), 1, np.tile(columns, third.shape[1] // len(columns)))
+            return op
+        inputs = [op.inputs[0], "", "", ""]
+        for index, what in ((1, "weights"), (2, "bias"), (SCALES, "scales")):
+            tensor = node.optional(index)
+            if tensor is None:
+                continue
+            if what == "bias":
+                tensor = _sliced(replace(tensor, shape=(tensor.size,), data=node.constant(index).reshape(-1)), 0, rows)
             else:
-                third = _sliced(replace(third, shape=(third.size,), data=node.constant(2).reshape(-1)), 0, rows)
-            inputs.append(self._constant(third, f"{node.op.name} {'scales' if len(third.shape) > 1 else 'bias'}"))
-        return self._attributes(replace(node.op, inputs=tuple(inputs)), rows)
+                tensor = _sliced(tensor, op.CHANNEL_AXIS if what == "weights" else 0, rows)
+                if not isinstance(op, DepthwiseConv2D):
+                    taps = tensor.shape[-1] // len(columns)
+                    tensor = _sliced(tensor, len(tensor.shape) - 1, np.tile(columns, taps))
+            inputs[index] = self._constant(tensor, f"{op.name} {what}")
+        while not inputs[-1]:
+            inputs.pop()
+        return self._attributes(replace(op, inputs=tuple(inputs)), rows)
 
     def _constant(self, tensor: Tensor, wanted: str) -> str:
         """A new constant under a free name: the old one may have other readers."""

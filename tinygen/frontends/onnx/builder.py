@@ -12,7 +12,7 @@ from tinygen.errors import ModelError, UnsupportedError
 from tinygen.frontends.onnx.values import CHANNELS_LAST, Coded, ConstantCodes, GraphInput, View, identity
 from tinygen.ir.branch import Branch
 from tinygen.ir.encodings import Affine, Encoding, IntegerEncoding
-from tinygen.ir.epilogue import Epilogue
+from tinygen.ir.epilogue import Epilogue, Rescale, Tflite, Threshold
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Node, Op
 from tinygen.ir.ops.concatenation import Concatenation
@@ -68,9 +68,9 @@ class Builder:
         return tensor
 
     def _note_range(
-        self, kind: type[Op], inputs: Sequence[Tensor | None], output: Tensor, epilogue: Epilogue | None
+        self, kind: type[Op], inputs: Sequence[Tensor | None], output: Tensor, epilogue: Tflite | Epilogue | None
     ) -> None:
-        if epilogue is not None:
+        if isinstance(epilogue, Rescale | Threshold):
             self._ranges[output.name] = epilogue.code_range
         elif kind in _KEEPS_CODES:
             ranges = [self.code_range(tensor) for tensor in inputs if tensor is not None]

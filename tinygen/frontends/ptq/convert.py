@@ -20,6 +20,7 @@ from tinygen.frontends.ptq.roles import MAC, SAME_SCALE, channel_axis, fixed_out
 from tinygen.frontends.ptq.weights import known_codes, quantize_bias, quantize_operand, quantize_weights
 from tinygen.ir.branch import Branch
 from tinygen.ir.encodings import Affine, Float32
+from tinygen.ir.epilogue import Tflite
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Op
 from tinygen.ir.ops.compare import Compare, Relation
@@ -198,7 +199,7 @@ class _Converter:
                 outputs=op.outputs,
                 padding=op.padding,
                 stride=op.stride,
-                activation=op.activation,
+                epilogue=Tflite(op.activation),
             )
         )
 

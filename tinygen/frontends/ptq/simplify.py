@@ -9,10 +9,12 @@ from tinygen.frontends.ptq.model import FloatModel
 from tinygen.frontends.ptq.roles import EXACT, MAC, activations, readers
 from tinygen.ir.branch import with_branches
 from tinygen.ir.encodings import Affine
+from tinygen.ir.epilogue import Tflite
 from tinygen.ir.fixed_point import Activation
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Op
 from tinygen.ir.ops.binary import Arithmetic
+from tinygen.ir.ops.mac_layer import MacLayer
 from tinygen.ir.ops.pool_2d import MaxPool2D
 from tinygen.ir.ops.quantize import Quantize
 from tinygen.ir.ops.unary import Clamp
@@ -44,7 +46,7 @@ def fuse_activations(model: FloatModel) -> FloatModel:
         if isinstance(op, Clamp):
             before = next((other for other in ops if op.inputs[0] in other.outputs), None)
         if isinstance(op, Clamp) and before is not None and _fuses(model, before, op, read):
-            ops[ops.index(before)] = replace(before, activation=op.activation, outputs=op.outputs)  # type: ignore[call-arg]
+            ops[ops.index(before)] = _with_activation(before, op)
         else:
             ops.append(op)
     return _with_ops(model, ops)
@@ -68,6 +70,14 @@ def clamp_before_pools(model: FloatModel) -> FloatModel:
         ops[ops.index(pool)] = replace(clamp, inputs=(before,), outputs=(between,))
         ops[ops.index(clamp)] = replace(pool, inputs=(between,), outputs=clamp.outputs)
     return _with_ops(replace(model, graph=replace(graph, tensors=tensors)), ops)
+
+
+def _with_activation(op: Op, clamp: Clamp) -> Op:
+    """The operator that gives the clamp's output."""
+    if isinstance(op, MacLayer):
+        return replace(op, epilogue=Tflite(clamp.activation), outputs=clamp.outputs)
+    assert isinstance(op, Arithmetic)
+    return replace(op, activation=clamp.activation, outputs=clamp.outputs)
 
 
 def _fuses(model: FloatModel, before: Op, clamp: Clamp, read: Mapping[str, list[Op]]) -> bool:

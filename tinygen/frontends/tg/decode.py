@@ -18,6 +18,7 @@ import numpy as np
 import tinygen.ir
 from tinygen.errors import ModelError
 from tinygen.frontends.tg.format import ARRAY, FLOAT, TYPE
+from tinygen.frontends.tg.former import renewed
 
 _NOT_FINITE = {str(value): value for value in (math.inf, -math.inf, math.nan)}
 
@@ -108,6 +109,7 @@ class Decoder:
     def _dataclass(self, content: Any, base: type, where: str) -> Any:
         if not isinstance(content, dict):
             raise _wrong(content, f"a {base.__name__}", where)
+        content = renewed(content)
         name = content.get(TYPE)
         kind = _class_named(name, base)
         if kind is None:

@@ -14,8 +14,8 @@ from tinygen.frontends.torch_nn import operands
 from tinygen.frontends.torch_nn.builder import Builder
 from tinygen.frontends.torch_nn.values import Coded, Pending, Raw, Steps, Value, linear
 from tinygen.ir.encodings import Affine, IntegerEncoding
-from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
-from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
+from tinygen.ir.ops.conv_2d import Conv2D
+from tinygen.ir.ops.fully_connected import FullyConnected
 from tinygen.ir.ops.window import Padding, axis
 from tinygen.ir.tensor import Tensor
 from tinygen.nn.layers import QuantConv2d, QuantLinear
@@ -91,7 +91,7 @@ def convolution(builder: Builder, module: QuantConv2d, x: Value, where: str) -> 
     sizes = [axis(n, kernel, stride, gap, Padding.VALID, pad).output for n, kernel, stride, gap, pad in geometry]
     shape = (source.shape[0], *sizes, module.out_channels)
     weights = replace(weights, codes=np.moveaxis(weights.codes, 1, -1))
-    return _accumulated(builder, coded, weights, _Sums(IntegerConv2D, fields, shape), where)
+    return _accumulated(builder, coded, weights, _Sums(Conv2D, fields, shape), where)
 
 
 def paddings(module: nn.Conv2d | CondConv2d) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -116,7 +116,7 @@ def dense(builder: Builder, module: QuantLinear, x: Value, where: str) -> Pendin
             f"a dense layer along one axis of {list(source.tensor.shape)}", where=where, fix="Flatten in front of it."
         )
     shape = (source.tensor.shape[0], module.out_features)
-    return _accumulated(builder, source, weights, _Sums(IntegerFullyConnected, {}, shape), where)
+    return _accumulated(builder, source, weights, _Sums(FullyConnected, {}, shape), where)
 
 
 def _columns_as_nhwc(codes: np.ndarray, source: Tensor) -> np.ndarray:
@@ -132,7 +132,7 @@ def _accumulated(builder: Builder, source: Coded, weights: _Weights, sums: _Sums
     names = [source.tensor.name, builder.constant(f"{where}.weight", codes, encoding)]
     integers = encoding.integers(codes)
     if scales is not None:
-        names.append(builder.constant(f"{where}.kernel_scales", scales, Affine("uint16", (1.0,), (0,))))
+        names += ["", builder.constant(f"{where}.kernel_scales", scales, Affine("uint16", (1.0,), (0,)))]
         inner = (1,) * (integers.ndim - 2)
         integers = integers * scales.astype(np.int64).reshape(len(scales), *inner, scales.shape[-1])
     low, high = source.ends()

@@ -14,8 +14,8 @@ from tinygen.frontends.torch_nn.values import Coded, Pending, Value, linear
 from tinygen.ir.encodings import Affine, ChannelList, Levels
 from tinygen.ir.epilogue import Rescale
 from tinygen.ir.ops.channel_statistic import ChannelStatistic, Statistic
+from tinygen.ir.ops.fully_connected import FullyConnected
 from tinygen.ir.ops.gather_conv_2d import GatherConv2D
-from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
 from tinygen.ir.ops.masked_conv_2d import MaskedConv2D
 from tinygen.ir.ops.positive_channels import PositiveChannels
 from tinygen.ir.ops.softmax_numerator import LARGEST, SoftmaxNumerator
@@ -80,7 +80,7 @@ def _logits(builder: Builder, predictor: MaskPredictor, x: Coded, where: str) ->
     weights = builder.constant(f"{where}.predictor", codes, Affine("int8", (scale,), (0,)))
     name, encoding = f"{where}.logits", Affine("int32", (step,), (0,))
     ending = replace(_SAME, offset=predictor.biases())
-    return builder.write(IntegerFullyConnected, name, (given.name, weights), encoding, name, epilogue=ending)
+    return builder.write(FullyConnected, name, (given.name, weights), encoding, name, epilogue=ending)
 
 
 def _with(

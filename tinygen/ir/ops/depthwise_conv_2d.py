@@ -2,37 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from tinygen.ir.fixed_point import Activation, Rounding
-from tinygen.ir.ops import mac
-from tinygen.ir.ops.base import LATER, Node
+from tinygen.ir.ops.base import Node
+from tinygen.ir.ops.mac_layer import MacLayer
 from tinygen.ir.ops.sliding import Convolution
 from tinygen.ir.ops.window import patches
 from tinygen.ir.tensor import Shape
 
 
 @dataclass(frozen=True, kw_only=True)
-class DepthwiseConv2D(Convolution):
-    """Inputs: activations NHWC, weights [1, KH, KW, C * multiplier], optional bias [C * multiplier].
+class DepthwiseConv2D(MacLayer, Convolution):
+    """Activations NHWC, weights [1, KH, KW, C * multiplier], bias [C * multiplier]; the epilogue is TFLite's.
 
-    Output channel c * multiplier + m is filter m of input channel c.
-
-    Attributes:
-        upward_channels: this many output channels, from the first, round ties to int8 codes upwards (UPWARDS); the
-            others away from zero (TWICE).
+    Output channel c * multiplier + m is filter m of input channel c. With another epilogue such a layer is a Conv2D of
+    as many groups as channels.
     """
 
     KIND: ClassVar[str] = "depthwise_conv_2d"
-    ROUNDING: ClassVar[Rounding] = Rounding.TWICE
     CHANNEL_AXIS: ClassVar[int] = 3
-
-    activation: Activation = Activation.NONE
-    upward_channels: int = field(default=0, metadata=LATER, repr=False)
 
     def multiplier(self, node: Node) -> int:
         return node.input(1).shape[3] // node.input(0).shape[3]
@@ -46,27 +37,18 @@ class DepthwiseConv2D(Convolution):
         channels = node.input(0).shape[3]
         node.require(one == 1, f"weights must have shape [1, H, W, C], not {list(node.input(1).shape)}")
         node.require(outputs % channels == 0, f"{outputs} filters over {channels} channels")
-        mac.check_encodings(node, channels=outputs, axis=self.CHANNEL_AXIS)
-        count = self.upward_channels
-        node.require(0 <= count <= outputs, f"{count} of {outputs} channels cannot be rounded upwards")
-        node.require(count == 0 or node.output.dtype == np.int8, "only int8 codes can be rounded upwards")
+        node.require(self.is_tflite, "its epilogue is not TFLite's")
+        super().check(node)
 
-    def evaluate(self, node: Node, values: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def sums(self, node: Node, x: np.ndarray, weights: np.ndarray) -> np.ndarray:
         rows, columns = self.geometry(node)
-        real = node.output.is_float
-        kind: type = np.float64 if real else np.int64
-        x = values[0] if real else mac.centred(values[0], node.input(0))
-        weights = values[1] if real else mac.centred(values[1], node.input(1))
-        acc = np.zeros(node.output.shape, kind) + mac.bias_value(node, values)
+        found = np.zeros(node.output.shape, x.dtype)
         windows = patches(x, rows, columns, 0)
         for row in range(rows.kernel):
             for column in range(columns.kernel):
-                window: np.ndarray = windows[:, :, :, row, column, :].astype(kind)
-                tap: np.ndarray = np.repeat(window, self.multiplier(node), axis=-1)
-                acc += tap * weights[0, row, column].astype(kind)
-        if real:
-            return [mac.clamp_float(acc, self.activation)]
-        return [mac.requantize(node, acc, self.activation)]
+                tap: np.ndarray = np.repeat(windows[:, :, :, row, column, :], self.multiplier(node), axis=-1)
+                found += tap * weights[0, row, column]
+        return found
 
     def macs(self, node: Node) -> int:
         _, kernel_h, kernel_w, _ = node.input(1).shape

@@ -88,7 +88,7 @@ class GatherConv2D(Convolution):
             weights = weights[live][..., listed(live_in, weights.shape[3])]
         windows = patches(node.input(0).integer.integers(x), *self.geometry(node), 0)
         taps = windows.reshape(*windows.shape[:3], -1)
-        sums = mac.integer_matmul(taps, weights.reshape(len(weights), -1).T)
+        sums = mac.product(taps, weights.reshape(len(weights), -1).T)
         biased = sums + np.array(self.bias, np.int64)[live] if self.bias else sums
         ending = boosted(of_listed(self.epilogue, live), gamma)
         return [integer_mac.finish(node, ending, biased)]

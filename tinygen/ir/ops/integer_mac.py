@@ -15,6 +15,8 @@ from tinygen.ir.tensor import Tensor
 
 LARGEST = 2**31 - 2
 """Accumulators stay within +-LARGEST, so that 2**31 - 1 is never reached and every sign can be changed."""
+SCALES = 3
+"""The input that has the kernel scales."""
 
 
 def check_activations(node: Node, tensor: Tensor) -> None:
@@ -50,6 +52,7 @@ def check_mac(node: Node, epilogue: Epilogue | None, *, outputs: int) -> None:
     weights = node.input(1)
     check_activations(node, node.input(0))
     check_weights(node, outputs)
+    node.require(node.optional(2) is None, "a bias belongs to its epilogue")
     scales = kernel_scales(node)
     if scales is not None:
         expected = (weights.shape[0], weights.shape[-1])
@@ -74,7 +77,7 @@ def check_weights(node: Node, outputs: int) -> None:
 
 def kernel_scales(node: Node) -> np.ndarray | None:
     """Scales per output and input channel of APSQ (Guerra 2024, section 6.3); None if the layer has none."""
-    return node.constant(2) if node.optional(2) is not None else None
+    return node.constant(SCALES) if node.optional(SCALES) is not None else None
 
 
 def weight_integers(node: Node) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Shared by the multiply-accumulate operators: encodings, accumulation, requantization.
+"""Shared by the multiply-accumulate operators with TFLite's epilogue: encodings, accumulation, requantization.
 
 Requantization follows TFLite: real multiplier = input scale * weight scale[c] / output scale, turned
 into a 32-bit multiplier and a shift per channel.
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tinygen.ir.encodings import Affine
+from tinygen.ir.epilogue import Tflite
 from tinygen.ir.fixed_point import (
     Activation,
     Rounding,
@@ -63,14 +64,13 @@ def centred(values: np.ndarray, tensor: Tensor) -> np.ndarray:
     return values.astype(np.int64) - tensor.zero_point
 
 
-def integer_matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Exact integer product through float64 BLAS: |sums| stay far below 2**53 for 16-bit codes."""
-    return np.asarray(a.astype(np.float64) @ b.astype(np.float64)).astype(np.int64)
+def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Matrix product of int64 or float64 through float64 BLAS.
 
-
-def float_matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Product in float64: rounded to float32 at the end, it is the value float kernels approximate."""
-    return np.asarray(a.astype(np.float64) @ b.astype(np.float64))
+    Of integers it is exact: |sums| stay far below 2**53 for 16-bit codes. Of floats, rounded to float32 at the end, it
+    is the value that float kernels approximate.
+    """
+    return np.asarray(a.astype(np.float64) @ b.astype(np.float64)).astype(a.dtype)
 
 
 def accumulator_range(
@@ -157,10 +157,21 @@ def require_words(node: Node, axis: int = 0) -> None:
 
 def rounding_of(node: Node) -> tuple[Rounding, int]:
     """How a layer's accumulators are scaled: TWICE or REAL, and the number of leading channels that use UPWARDS."""
-    rounding: Rounding = getattr(node.op, "rounding", getattr(node.op, "ROUNDING", Rounding.TWICE))
-    if rounding is Rounding.UPWARDS:
+    epilogue = getattr(node.op, "epilogue", None)
+    given = epilogue if isinstance(epilogue, Tflite) else Tflite()
+    if given.rounding is Rounding.UPWARDS:
         return Rounding.TWICE, node.output.shape[-1]
-    return rounding, getattr(node.op, "upward_channels", 0)
+    own: Rounding = getattr(node.op, "ROUNDING", Rounding.TWICE)
+    return given.rounding or own, given.upward_channels
+
+
+def check_rounding(node: Node, epilogue: Tflite, own: Rounding, channels: int) -> None:
+    """Checks that the layer can round as its epilogue says; `own` is how LiteRT's reference kernel does."""
+    rounding, count = epilogue.rounding or own, epilogue.upward_channels
+    node.require(rounding in (own, Rounding.UPWARDS), f"sums cannot be rounded '{rounding.value}'")
+    node.require(0 <= count <= channels, f"{count} of {channels} channels cannot be rounded upwards")
+    plain = rounding is own and not count
+    node.require(plain or node.output.dtype == np.int8, "only int8 codes can be rounded upwards")
 
 
 def requantize(node: Node, acc: np.ndarray, activation: Activation) -> np.ndarray:

@@ -23,7 +23,7 @@ class MaskedConv2D(Convolution):
     """Inputs: activations [1, H, W, I], constant weights OHWI, optional counted list of live inputs, optional counted
     list of live outputs (`PositiveChannels`). Output: [1, H', W', O].
 
-    Live outputs are those of IntegerConv2D over the listed inputs; dead ones are the code of 0. Unlisted inputs are not
+    Live outputs are those of Conv2D over the listed inputs; dead ones are the code of 0. Unlisted inputs are not
     read: their writer stores zeros, which add nothing to the sum. `macs` is the worst case, with all channels live.
     """
 
@@ -59,7 +59,7 @@ class MaskedConv2D(Convolution):
         weights = node.input(1).integer.integers(codes)[..., read]
         windows = patches(node.input(0).integer.integers(x)[..., read], *self.geometry(node), 0)
         taps = windows.reshape(*windows.shape[:3], -1)
-        sums = mac.integer_matmul(taps, weights.reshape(len(weights), -1).T)
+        sums = mac.product(taps, weights.reshape(len(weights), -1).T)
         found = integer_mac.finish(node, self.epilogue, sums)
         live = counted(live_out, len(weights))
         masked = np.full(found.shape, zero_code(node.output), found.dtype)

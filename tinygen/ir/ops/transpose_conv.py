@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
 from tinygen.errors import ModelError
-from tinygen.ir.fixed_point import Activation, Rounding
 from tinygen.ir.ops import mac
-from tinygen.ir.ops.base import Node, Op
+from tinygen.ir.ops.base import Node
+from tinygen.ir.ops.mac_layer import MacLayer
 from tinygen.ir.ops.window import Axis, Padding, axis
 from tinygen.ir.tensor import Shape
 
 
 @dataclass(frozen=True, kw_only=True)
-class TransposeConv(Op):
-    """Inputs: activations NHWC, weights OHWI, optional bias [O].
+class TransposeConv(MacLayer):
+    """Activations NHWC, weights OHWI; the epilogue is TFLite's.
 
     Attributes:
         size: (H, W) of the output.
@@ -27,13 +26,10 @@ class TransposeConv(Op):
     """
 
     KIND: ClassVar[str] = "transpose_conv"
-    ROUNDING: ClassVar[Rounding] = Rounding.TWICE
-    CHANNEL_AXIS: ClassVar[int] = 0
 
     size: tuple[int, int]
     padding: Padding
     stride: tuple[int, int]
-    activation: Activation = Activation.NONE
     row_padding: tuple[int, int] | None = None
     column_padding: tuple[int, int] | None = None
 
@@ -53,30 +49,24 @@ class TransposeConv(Op):
         return [(batch, *self.size, node.input(1).shape[0])]
 
     def check(self, node: Node) -> None:
-        outputs, _, _, depth = node.input(1).shape
+        depth = node.input(1).shape[3]
         node.require(node.input(0).shape[3] == depth, f"{depth} channels of weights")
         node.require(max(self.size) <= 1 << 15, f"output size {self.size}")
-        mac.check_encodings(node, channels=outputs, axis=self.CHANNEL_AXIS)
+        node.require(self.is_tflite, "its epilogue is not TFLite's")
+        super().check(node)
 
-    def evaluate(self, node: Node, values: Sequence[np.ndarray]) -> list[np.ndarray]:
+    def sums(self, node: Node, x: np.ndarray, weights: np.ndarray) -> np.ndarray:
         rows, columns = self.geometry(node)
-        real = node.output.is_float
-        x = values[0].astype(np.float64) if real else mac.centred(values[0], node.input(0))
-        weights = values[1].astype(np.float64) if real else mac.centred(values[1], node.input(1))
         batch, height, width, depth = x.shape
-        acc = np.zeros((batch, *self.size, weights.shape[0]), x.dtype) + mac.bias_value(node, values)
+        found = np.zeros((batch, *self.size, weights.shape[0]), x.dtype)
         flat = x.reshape(-1, depth)
         for ky in range(rows.kernel):
             for kx in range(columns.kernel):
-                kernel = weights[:, ky, kx, :].T
-                product = flat @ kernel if real else mac.integer_matmul(flat, kernel)
-                spread = product.reshape(batch, height, width, -1)
+                product = mac.product(flat, weights[:, ky, kx, :].T).reshape(batch, height, width, -1)
                 y, first_y, last_y = scattered(rows, ky, self.size[0])
                 z, first_z, last_z = scattered(columns, kx, self.size[1])
-                acc[:, y][:, :, z] += spread[:, first_y:last_y, first_z:last_z]
-        if real:
-            return [mac.clamp_float(acc, self.activation)]
-        return [mac.requantize(node, acc, self.activation)]
+                found[:, y][:, :, z] += product[:, first_y:last_y, first_z:last_z]
+        return found
 
     def macs(self, node: Node) -> int:
         outputs, kernel_h, kernel_w, _ = node.input(1).shape

@@ -13,12 +13,6 @@ from typing import Any
 
 import numpy as np
 
-import tinygen.lowering.kernels.conv.conv_2d_scalar
-import tinygen.lowering.kernels.conv.integer_conv_2d_dsp
-import tinygen.lowering.kernels.dense.integer_fully_connected_packed_pairs_dsp
-import tinygen.lowering.kernels.dense.integer_fully_connected_pairs_dsp
-import tinygen.lowering.kernels.depthwise.depthwise_conv_2d_scalar
-import tinygen.lowering.kernels.depthwise.integer_depthwise_dsp  # noqa: F401  (registers kernels that this module offers to 16x8)
 from tinygen.errors import TinygenError
 from tinygen.ir.encodings import Affine
 from tinygen.ir.epilogue import Rescale
@@ -26,32 +20,30 @@ from tinygen.ir.ops.base import Node, Op
 from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinygen.ir.ops.fully_connected import FullyConnected
-from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
-from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
 from tinygen.ir.tensor import Tensor
 from tinygen.lowering.kernels.support.epilogues.requantize import write_columns
 from tinygen.lowering.kernels.support.epilogues.sixteen_bits import bias, bounds, rescaling, scaling
 from tinygen.lowering.plan import KernelPlan, kernel, registered_kernels
 
 _WINDOWS = (
-    "integer_conv_2d_dsp_rows",
-    "integer_conv_2d_dsp",
-    "integer_conv_2d_packed_dsp_rows",
-    "integer_conv_2d_packed_dsp",
-    "integer_conv_2d_scalar",
-    "integer_conv_2d_packed_scalar",
+    "conv_2d_dsp_rows",
+    "conv_2d_dsp",
+    "conv_2d_packed_dsp_rows",
+    "conv_2d_packed_dsp",
+    "conv_2d_scalar",
+    "conv_2d_packed_scalar",
 )
 _CHANNELS = (
-    "integer_depthwise_channels_dsp",
-    "integer_depthwise_channels_dsp_unpacked",
-    "integer_conv_2d_depthwise_scalar",
-    "integer_conv_2d_depthwise_scalar_unpacked",
+    "depthwise_conv_2d_channels_dsp",
+    "depthwise_conv_2d_channels_dsp_unpacked",
+    "depthwise_conv_2d_scalar",
+    "depthwise_conv_2d_scalar_unpacked",
 )
 _DENSE = (
-    "integer_fully_connected_pairs_dsp",
-    "integer_fully_connected_packed_pairs_dsp",
-    "integer_fully_connected_scalar",
-    "integer_fully_connected_packed_scalar",
+    "fully_connected_pairs_dsp",
+    "fully_connected_packed_pairs_dsp",
+    "fully_connected_scalar",
+    "fully_connected_packed_scalar",
 )
 
 
@@ -92,14 +84,14 @@ def _operator(node: Node, epilogue: Rescale | None) -> tuple[tuple[Tensor, Tenso
         outputs, depth = weights.shape
         rows = x.size // depth
         x = replace(x, shape=(rows, depth))
-        return (x, weights), IntegerFullyConnected(**names, epilogue=epilogue), (rows, outputs)
+        return (x, weights), FullyConnected(**names, epilogue=epilogue), (rows, outputs)
     assert isinstance(op, Conv2D | DepthwiseConv2D)
     if isinstance(op, DepthwiseConv2D):
         weights = _by_channel(weights)
     same: dict[str, Any] = {
         key: getattr(op, key) for key in ("padding", "stride", "row_padding", "column_padding", "dilation")
     }
-    return (x, weights), IntegerConv2D(**names, **same, epilogue=epilogue), shape
+    return (x, weights), Conv2D(**names, **same, epilogue=epilogue), shape
 
 
 def _by_channel(weights: Tensor) -> Tensor:
@@ -157,7 +149,7 @@ def _register() -> None:
         for name in names:
             one = kernels[name]
             plan = partial(_plans, variants=one.variants)
-            kernel(op, name=f"{name}_16x8", family=one.family, isa=one.isa, unless=one.unless)(plan)
+            kernel(op, of="tflite", name=f"{name}_16x8", family=one.family, isa=one.isa, unless=one.unless)(plan)
 
 
 _register()

@@ -21,13 +21,11 @@ from tinygen.frontends.onnx.targets import Target
 from tinygen.frontends.onnx.values import ConstantCodes
 from tinygen.frontends.onnx.windows import Window
 from tinygen.ir.encodings import Affine, Binary, Encoding
-from tinygen.ir.epilogue import Epilogue
+from tinygen.ir.epilogue import Epilogue, Tflite
 from tinygen.ir.fixed_point import Activation
 from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinygen.ir.ops.fully_connected import FullyConnected
-from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
-from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
 from tinygen.ir.ops.window import Padding
 from tinygen.ir.tensor import Tensor
 
@@ -106,7 +104,7 @@ class MacSource:
         wide = "int32" if self.x.dtype == np.int8 else "int64"
         weights, kind, arguments = self._tflite_operator()
         added = self.builder.constant(f"{self.name}/bias", bias, Affine(wide, scales, (0,) * len(scales), axis))
-        return self.builder.emit(kind, [self.x, weights, added], encoding, activation=activation, **arguments)
+        return self.builder.emit(kind, [self.x, weights, added], encoding, epilogue=Tflite(activation), **arguments)
 
     def _tflite_operator(self) -> tuple[Tensor, Any, dict[str, Any]]:
         """(weights, operator, its arguments)."""
@@ -127,11 +125,11 @@ class MacSource:
         if self.window is not None:
             weights = self.builder.constant_of(self.name, self.weights)
             arguments = self._geometry()
-            return self.builder.emit(IntegerConv2D, [self.x, weights], encoding, epilogue=epilogue, **arguments)
+            return self.builder.emit(Conv2D, [self.x, weights], encoding, epilogue=epilogue, **arguments)
         if isinstance(self.x.encoding, Binary) and len(self.x.shape) == 4:
             return self._dense_over_pixels(epilogue, encoding)
         weights = self.builder.constant_of(self.name, self.weights)
-        return self.builder.emit(IntegerFullyConnected, [self.x, weights], encoding, epilogue=epilogue)
+        return self.builder.emit(FullyConnected, [self.x, weights], encoding, epilogue=epilogue)
 
     def _dense_over_pixels(self, epilogue: Epilogue | None, encoding: Encoding) -> Tensor:
         """A dense layer over an image of packed codes, as a convolution with a kernel of the image's size.
@@ -142,6 +140,6 @@ class MacSource:
             raise UnsupportedError(f"a dense layer over {self.x.shape[0]} images of bits")
         weights = self.builder.constant_of(self.name, self.weights, (self.channels, *self.x.shape[1:]))
         tensor = self.builder.emit(
-            IntegerConv2D, [self.x, weights], encoding, epilogue=epilogue, padding=Padding.VALID, stride=(1, 1)
+            Conv2D, [self.x, weights], encoding, epilogue=epilogue, padding=Padding.VALID, stride=(1, 1)
         )
         return self.builder.reshape(tensor, (1, self.channels))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tflite
 
 from tinygen.frontends.tflite.registry import Operator, converts
+from tinygen.ir.epilogue import Tflite
 from tinygen.ir.ops.base import Op
 from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
@@ -26,7 +27,7 @@ def conv_2d(operator: Operator) -> Op:
         padding=padding_of(operator, options.Padding()),
         stride=(options.StrideH(), options.StrideW()),
         dilation=(options.DilationHFactor(), options.DilationWFactor()),
-        activation=operator.activation(options.FusedActivationFunction()),
+        epilogue=Tflite(operator.activation(options.FusedActivationFunction())),
     )
 
 
@@ -38,5 +39,5 @@ def depthwise_conv_2d(operator: Operator) -> Op:
         padding=padding_of(operator, options.Padding()),
         stride=(options.StrideH(), options.StrideW()),
         dilation=(options.DilationHFactor(), options.DilationWFactor()),
-        activation=operator.activation(options.FusedActivationFunction()),
+        epilogue=Tflite(operator.activation(options.FusedActivationFunction())),
     )

@@ -6,6 +6,7 @@ import tflite
 
 from tinygen.frontends.tflite.operators.conv import padding_of
 from tinygen.frontends.tflite.registry import Operator, converts
+from tinygen.ir.epilogue import Tflite
 from tinygen.ir.ops.base import Op
 from tinygen.ir.ops.batch_matmul import BatchMatmul
 from tinygen.ir.ops.fully_connected import FullyConnected
@@ -18,7 +19,7 @@ def fully_connected(operator: Operator) -> Op:
     operator.require(options.WeightsFormat() == 0, "shuffled weights are not supported")
     return FullyConnected(
         **operator.common(),
-        activation=operator.activation(options.FusedActivationFunction()),
+        epilogue=Tflite(operator.activation(options.FusedActivationFunction())),
         keep_dims=bool(options.KeepNumDims()),
     )
 
@@ -43,5 +44,5 @@ def transpose_conv(operator: Operator) -> Op:
         size=(shape[1], shape[2]),
         padding=padding_of(operator, options.Padding()),
         stride=(options.StrideH(), options.StrideW()),
-        activation=operator.activation(options.FusedActivationFunction()),
+        epilogue=Tflite(operator.activation(options.FusedActivationFunction())),
     )

@@ -3,9 +3,8 @@
 ===========================  ========================  =====================================================
 module                       cores                     when
 ===========================  ========================  =====================================================
-conv_2d, integer_conv_2d     any                       the reference; the last resort
-conv_2d_dsp                  Armv7E-M                  int8: two pixels times four filters
-integer_conv_2d_dsp          Armv7E-M                  the same on codes of few bits, on int16, nested weights
+conv_2d, conv_2d_codes       any                       the reference, of TFLite's layers and of codes; the last resort
+conv_2d_dsp                  Armv7E-M                  integers of up to 16 bits: two pixels times four filters
 conv_2d_scalar               RV32IM, Cortex-M0+        four pixels times four filters; dense layers too
 conv_2d_offset               Cortex-M0+                the same with two filters' weights in a halfword
 packed_rows                  all with products         few bits: several products in one multiplication
@@ -20,6 +19,6 @@ transpose_conv               any                       the reference
 transpose_conv_phases        any with products         one convolution for each place modulo the stride
 ===========================  ========================  =====================================================
 
-`stream_order` orders the additions of `instruction_stream` and `shift_add`, `live_units` the loops of
-`sparse_conv_2d_dsp`.
+`jobs` prepares layers for `conv_2d_dsp` and its like; `stream_order` orders the additions of `instruction_stream` and
+`shift_add`, `live_units` the loops of `sparse_conv_2d_dsp`.
 """

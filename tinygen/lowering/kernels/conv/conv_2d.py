@@ -37,4 +37,4 @@ def _plain(node: Node, kind: str) -> KernelPlan | None:
 
 
 for _kind in KINDS:
-    kernel(Conv2D, name=f"conv_2d_{_kind}")(partial(_plain, kind=_kind))
+    kernel(Conv2D, of="tflite", name=f"conv_2d_{_kind}")(partial(_plain, kind=_kind))

@@ -8,76 +8,31 @@ from typing import Any
 
 import numpy as np
 
-from tinygen.ir.fixed_point import Rounding
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.conv_2d_add import Conv2DAdd
 from tinygen.ir.ops.window import Axis
-from tinygen.lowering.kernels.support.activations.codes import pixel_elements
-from tinygen.lowering.kernels.support.activations.widening import needs_widening, whole_words, widening
-from tinygen.lowering.kernels.support.activations.window import window_context, window_stem
-from tinygen.lowering.kernels.support.epilogues.requantize import epilogue
-from tinygen.lowering.kernels.support.loops.dot_job import (
-    AHEAD,
-    SPREAD,
-    Convolution,
-    Job,
-    Packed,
-    added_sum,
+from tinygen.lowering.kernels.conv.jobs import (
+    bytes_job,
+    fills_with_codes,
+    job_of,
+    nested_job,
+    packed_job,
+    pads_with_codes,
+    rows_job,
+    scales_fit,
+    takes_rows,
+    windows_job,
 )
-from tinygen.lowering.kernels.support.weights import coded_weights
-from tinygen.lowering.kernels.support.weights.coded_weights import find_any_code, find_byte_code
+from tinygen.lowering.kernels.support.activations.codes import pixel_elements
+from tinygen.lowering.kernels.support.activations.window import window_context, window_stem
+from tinygen.lowering.kernels.support.loops.dot_job import AHEAD, SPREAD, Job, Packed
 from tinygen.lowering.plan import KernelPlan, kernel
 
 _BLOCKS = (1, 2, 4, 8, 16, 32, 64, 128)
-_FURTHEST = 3000
-"""Bytes from one pixel to its neighbour, at most: the inner loop adds both to LDR's constant offset, 4095 at most."""
-
 # Instructions per element, measured: one multiply-accumulate, finishing one output; widening, after a copy of whole
 # rows of the window, after one of single taps; of windows beyond the input, there.
 _MAC, _OUTPUT, _COPY, _GATHER, _EDGE = 0.48, 6.0, 2.0, 4.0, 7.0
-
-
-def int8_job(node: Node, kind: str = "dsp") -> Job:
-    """The job of an int8 layer in TFLite's scheme, including a fused addition.
-
-    Args:
-        node: the layer.
-        kind: the last part of the name of the C function.
-    """
-    ending = epilogue(_convolution(node), axis=0)
-    assert ending is not None
-    context = {
-        "source": "input",
-        "spread": "tg_spread",
-        "spread_extra": "",
-        "fill": node.input(0).zero_point,
-        "y_type": "int8_t",
-        "packed_output": False,
-        "y_bits": 0,
-        "y_step": node.output.shape[3],
-        "unsigned_bits": 0,
-        **_residual(node),
-    }
-    return Job(node, ending, node.constant(1), context, f"{node.op.KIND}_s8_{kind}")
-
-
-def _convolution(node: Node) -> Node:
-    """The convolution without the addition."""
-    return node.op.convolution(node) if isinstance(node.op, Conv2DAdd) else node
-
-
-def takes_int8(node: Node) -> bool:
-    """Whether it is a layer for `int8_job`, of one group."""
-    return _takes_groups(node) and isinstance(node.op, Conv2D) and node.op.groups(node) == 1
-
-
-def _takes_groups(node: Node) -> bool:
-    op = node.op
-    assert isinstance(op, Conv2D)
-    if node.output.dtype != np.int8 or not node.input(1).is_constant:
-        return False
-    return op.rounding is Rounding.TWICE or epilogue(_convolution(node), axis=0) is not None
 
 
 def _context(job: Job, taps: int) -> dict[str, Any]:
@@ -101,18 +56,6 @@ def _context(job: Job, taps: int) -> dict[str, Any]:
     }
 
 
-def by_pixels(job: Job) -> Job:
-    """The job with its activations widened pixel by pixel."""
-    found = widening(job.node.input(0), job.groups, job.context["fill"])
-    return replace(job, widen=found, headers=(*job.headers, "tinygen_codes.h", "tinygen_widen.h"))
-
-
-def _residual(node: Node) -> dict[str, Any]:
-    """Template values of an addition to the convolution's output."""
-    linear = added_sum(node)
-    return {"residual": linear.context() if linear else None}
-
-
 def inplace(node: Node, pointwise: bool) -> tuple[tuple[int, int], ...]:
     """The output may overlap the operand that is added to it, and the input of pointwise layers."""
     fits = pointwise and node.output.shape[3] <= node.input(0).shape[3] and node.output.shape[0] == 1
@@ -123,74 +66,53 @@ def _blocks(total: int) -> list[int]:
     return sorted({min(size, total) for size in _BLOCKS})
 
 
-@kernel(Conv2DAdd, name="conv_2d_add_s8_dsp_rows", family="tinygen", isa="dsp")
-@kernel(Conv2D, name="conv_2d_s8_dsp_rows", family="tinygen", isa="dsp")
-def conv_2d_s8_dsp_rows(node: Node) -> Sequence[KernelPlan]:
+@kernel(Conv2D, Conv2DAdd, name="conv_2d_dsp_rows", family="tinygen", isa="dsp", unpacks=True, packs=True)
+def conv_2d_dsp_rows(node: Node) -> Sequence[KernelPlan]:
     """Windows taken straight from widened rows: for windows of several pixels."""
-    job = rows_job(int8_job(node)) if _takes_groups(node) else None
+    job = rows_job(bytes_job(node))
     return rows_plans(job) if job else ()
 
 
-@kernel(Conv2DAdd, name="conv_2d_add_s8_packed_dsp_rows", family="tinygen", isa="dsp")
-@kernel(Conv2D, name="conv_2d_s8_packed_dsp_rows", family="tinygen", isa="dsp")
-def conv_2d_s8_packed_dsp_rows(node: Node) -> Sequence[KernelPlan]:
-    """The same with weights of less than 8 bits."""
-    job = rows_job(packed_job(int8_job(node))) if _takes_groups(node) else None
-    return rows_plans(job) if job else ()
+@kernel(Conv2D, Conv2DAdd, name="conv_2d_packed_dsp_rows", family="tinygen", isa="dsp", unpacks=True, packs=True)
+def conv_2d_packed_dsp_rows(node: Node) -> Sequence[KernelPlan]:
+    """The same with weights of less than 8 bits, or as indices of values of 16 bits."""
+    job = rows_job(packed_job(job_of(node)))
+    return rows_plans(job) if job and scales_fit(job) else ()
 
 
-def packed_job(job: Job | None) -> Job | None:
-    """The job with its weights in a code of less than 8 bits, or of 8 for more than bytes; None where none fits."""
-    if job is None:
-        return None
-    few = find_any_code(job.weights)
-    # Bytes that other switches read, too, stay as those read them.
-    alone = job.node.input(1).nested_in is None
-    code = few if few is not None and few.bits < 8 else (find_byte_code(job.weights) if alone else None) or few
-    if code is None:
-        return None
-    return replace(job, code=code, stem=f"{job.stem}_{code.name}", headers=(coded_weights.HEADER, *job.headers))
+@kernel(Conv2D, Conv2DAdd, name="conv_2d_dsp", family="tinygen", isa="dsp", unpacks=True, packs=True)
+def conv_2d_dsp(node: Node) -> Sequence[KernelPlan]:
+    """Windows copied one by one into scratch (im2col): any shape; pointwise ones straight from the activations."""
+    job = windows_job(bytes_job(node), codes=pads_with_codes(node))
+    return windows_plans(job) if job else ()
 
 
-def takes_rows(node: Node) -> bool:
-    """Whether windows can be taken straight from rows that are widened as they lie."""
-    return _in_words(node) and _reaches(node)
+@kernel(Conv2D, Conv2DAdd, name="conv_2d_packed_dsp", family="tinygen", isa="dsp", unpacks=True, packs=True)
+def conv_2d_packed_dsp(node: Node) -> Sequence[KernelPlan]:
+    """The same with weights of less than 8 bits, or as indices of values of 16 bits."""
+    job = windows_job(packed_job(job_of(node)), codes=pads_with_codes(node) and not fills_with_codes(node))
+    return windows_plans(job) if job and scales_fit(job) else ()
 
 
-def _in_words(node: Node) -> bool:
-    """Whether pixels are bytes in whole words, of one group."""
-    op, x = node.op, node.input(0)
-    assert isinstance(op, Convolution)
-    return op.groups(node) == 1 and not needs_widening(x) and x.shape[3] % 4 == 0
+@kernel(Conv2D, of="codes", name="conv_2d_nested_dsp_rows", family="tinygen", isa="dsp")
+def conv_2d_nested_dsp_rows(node: Node) -> Sequence[KernelPlan]:
+    """Windows taken straight from widened rows, weights of 1, 2, 4 or 8 bits from codes of 8."""
+    job = nested_job(node) if takes_rows(node) else None
+    return _sharing(node, rows_plans(job)) if job else ()
 
 
-def _reaches(node: Node) -> bool:
-    op = node.op
-    assert isinstance(op, Convolution)
-    rows, columns = op.geometry(node)
-    too_far = columns.stride * whole_words(node.input(1).shape[3]) * 2 > _FURTHEST
-    return not (rows.kernel * columns.kernel == 1 or columns.dilation > 1 or too_far)
+@kernel(Conv2D, of="codes", name="conv_2d_nested_dsp", family="tinygen", isa="dsp")
+def conv_2d_nested_dsp(node: Node) -> Sequence[KernelPlan]:
+    """Windows copied one by one into scratch, weights of 1, 2, 4 or 8 bits from codes of 8."""
+    job = nested_job(node) if pads_with_codes(node) and not fills_with_codes(node) else None
+    return _sharing(node, windows_plans(job)) if job else ()
 
 
-def rows_job(job: Job | None) -> Job | None:
-    """The job for `rows_plans`; None if windows cannot be taken from rows."""
-    if job is None or not _reaches(job.node):
-        return None
-    return job if _in_words(job.node) else by_pixels(job)
-
-
-def windows_job(job: Job | None, *, codes: bool = True) -> Job | None:
-    """The job for `windows_plans`.
-
-    Args:
-        codes: there is a code that may pad windows, if these are copied as codes.
-    """
-    if job is None:
-        return None
-    # Scales are those of whole words of channels.
-    scaled = job.kernel_scales is not None and job.weights.shape[3] % 4 > 0
-    as_bytes = codes and not scaled and job.groups == 1 and not needs_widening(job.node.input(0))
-    return job if as_bytes else by_pixels(job)
+def _sharing(node: Node, plans: Sequence[KernelPlan]) -> Sequence[KernelPlan]:
+    """Plans that mark the constants that they share with other switches."""
+    if node.input(1).nested_in is None or node.input(1).nested_in is node.input(1).data:
+        return plans
+    return [replace(plan, shared_bytes=plan.constants[0].data.nbytes) for plan in plans]
 
 
 def rows_plans(job: Job) -> Sequence[KernelPlan]:
@@ -239,22 +161,6 @@ def _rows_plan(job: Job, size: int, packed: Packed) -> KernelPlan:
             + 2 * pairs * filters * (taps * _MAC + rows.kernel * 1.5 + _OUTPUT + packed.ending)
         ),
     )
-
-
-@kernel(Conv2DAdd, name="conv_2d_add_s8_dsp", family="tinygen", isa="dsp")
-@kernel(Conv2D, name="conv_2d_s8_dsp", family="tinygen", isa="dsp")
-def conv_2d_s8_dsp(node: Node) -> Sequence[KernelPlan]:
-    """Windows copied one by one into scratch (im2col): any shape; pointwise ones straight from the activations."""
-    job = windows_job(int8_job(node)) if _takes_groups(node) else None
-    return windows_plans(job) if job else ()
-
-
-@kernel(Conv2DAdd, name="conv_2d_add_s8_packed_dsp", family="tinygen", isa="dsp")
-@kernel(Conv2D, name="conv_2d_s8_packed_dsp", family="tinygen", isa="dsp")
-def conv_2d_s8_packed_dsp(node: Node) -> Sequence[KernelPlan]:
-    """The same with weights of less than 8 bits."""
-    job = windows_job(packed_job(int8_job(node))) if _takes_groups(node) else None
-    return windows_plans(job) if job else ()
 
 
 def _edges(geometry: tuple[Axis, Axis]) -> float:

@@ -15,9 +15,7 @@ import numpy as np
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.fully_connected import FullyConnected
-from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
-from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
-from tinygen.lowering.kernels.conv.conv_2d_scalar import Job, int8_job, integer_job, plans_of
+from tinygen.lowering.kernels.conv.conv_2d_scalar import Job, job_of, plans_of
 from tinygen.lowering.kernels.support.loops.unpacked import unpacking
 from tinygen.lowering.plan import KernelPlan, kernel
 
@@ -34,29 +32,13 @@ def offset_plans(job: Job | None) -> Sequence[KernelPlan]:
     return [plan.on_armv6m for plan in found]
 
 
-@kernel(Conv2D, name="conv_2d_s8_offset", family="tinygen", isa="armv6m")
-def conv_2d_s8_offset(node: Node) -> Sequence[KernelPlan]:
-    """Any shape."""
-    return offset_plans(int8_job(node, "conv_2d_s8_scalar"))
+@kernel(Conv2D, name="conv_2d_offset", family="tinygen", isa="armv6m", packs=True)
+def conv_2d_offset(node: Node) -> Sequence[KernelPlan]:
+    """Any shape; codes and weights that fit bytes."""
+    return offset_plans(job_of(node, "conv_2d"))
 
 
-@kernel(FullyConnected, name="fully_connected_s8_offset", family="tinygen", isa="armv6m")
-def fully_connected_s8_offset(node: Node) -> Sequence[KernelPlan]:
-    """Four outputs at a time."""
-    return offset_plans(int8_job(node, "fully_connected_s8_scalar"))
-
-
-@kernel(IntegerConv2D, name="integer_conv_2d_offset", family="tinygen", isa="armv6m", packs=True)
-def integer_conv_2d_offset(node: Node) -> Sequence[KernelPlan]:
-    """Codes and weights that fit bytes."""
-    op = node.op
-    assert isinstance(op, IntegerConv2D)
-    return offset_plans(integer_job(node, op.epilogue, "conv_2d"))
-
-
-@kernel(IntegerFullyConnected, name="integer_fully_connected_offset", family="tinygen", isa="armv6m")
-def integer_fully_connected_offset(node: Node) -> Sequence[KernelPlan]:
-    """The same of dense layers."""
-    op = node.op
-    assert isinstance(op, IntegerFullyConnected)
-    return offset_plans(integer_job(node, op.epilogue, "fully_connected"))
+@kernel(FullyConnected, name="fully_connected_offset", family="tinygen", isa="armv6m")
+def fully_connected_offset(node: Node) -> Sequence[KernelPlan]:
+    """Four outputs at a time; codes and weights that fit bytes."""
+    return offset_plans(job_of(node, "fully_connected"))

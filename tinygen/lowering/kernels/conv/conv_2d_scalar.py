@@ -11,19 +11,16 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tinygen.ir.epilogue import Epilogue as Ending
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.fully_connected import FullyConnected
 from tinygen.ir.ops.gather_conv_2d import GatherConv2D
-from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
-from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
 from tinygen.ir.ops.window import Axis
 from tinygen.lowering.ctypes import ctype
-from tinygen.lowering.kernels.support.activations.codes import kind_of, pixel_elements, smallest_integers
+from tinygen.lowering.kernels.support.activations.codes import pixel_elements, smallest_integers
 from tinygen.lowering.kernels.support.activations.window import window_sizes, window_stem
 from tinygen.lowering.kernels.support.epilogues.integer_layer import IntegerLayer, integer_layer
-from tinygen.lowering.kernels.support.epilogues.requantize import Epilogue, epilogue
+from tinygen.lowering.kernels.support.epilogues.requantize import Epilogue
 from tinygen.lowering.kernels.support.loops import scalar
 from tinygen.lowering.kernels.support.loops.scalar import Copy, Interleaved
 from tinygen.lowering.kernels.support.loops.unpacked import HEADERS, ON_ARMV6M_UNPACKED, Unpacking, unpacking
@@ -114,13 +111,13 @@ class Job:
     @property
     def dense(self) -> bool:
         """Whether it is a dense layer."""
-        return isinstance(self.node.op, FullyConnected | IntegerFullyConnected)
+        return isinstance(self.node.op, FullyConnected)
 
     @property
     def groups(self) -> int:
         """Of channels; weights are those of one group after the other."""
         op = self.node.op
-        return op.groups(self.node) if isinstance(op, Conv2D | GatherConv2D | IntegerConv2D) else 1
+        return op.groups(self.node) if isinstance(op, Conv2D | GatherConv2D) else 1
 
     @property
     def filters(self) -> int:
@@ -165,7 +162,7 @@ class Job:
 def window_of(node: Node) -> tuple[tuple[Axis, Axis], int]:
     """Geometry and images."""
     op = node.op
-    if isinstance(op, Conv2D | GatherConv2D | IntegerConv2D):
+    if isinstance(op, Conv2D | GatherConv2D):
         return op.geometry(node), node.input(0).shape[0]
     rows = node.input(0).size // node.input(1).shape[1]
     return (Axis(1, 1, 1, 1, 1, 0), Axis(rows, rows, 1, 1, 1, 0)), 1
@@ -176,26 +173,18 @@ def _as_windows(weights: np.ndarray) -> np.ndarray:
     return weights if weights.ndim == 4 else weights[:, None, None, :]
 
 
-def int8_job(node: Node, stem: str) -> Job | None:
-    weights = node.input(1)
-    ending = epilogue(node, axis=0) if weights.is_constant and node.output.dtype == np.int8 else None
-    if ending is None or weights.zero_point:
-        return None
-    context = scalar.int8_context(node)
-    copy = Copy(node.input(0).zero_point)
-    return Job(node, *window_of(node), ending, _as_windows(node.constant(1)), context, copy, stem)
-
-
-def integer_job(node: Node, epilogue: Ending | None, stem: str, *, codes: bool = False) -> Job | None:
+def job_of(node: Node, stem: str, *, codes: bool = False) -> Job | None:
     """
     Args:
+        stem: of the C function's name: the kind of layer.
         codes: weights are for `_packed`, which takes integers, whatever they are.
     """
     x = node.input(0)
-    dense = isinstance(node.op, IntegerFullyConnected)
-    copy = None if dense and node.input(1).shape[-1] % x.shape[-1] else scalar.any_copy_of(x)
+    # Packed bits begin a new word with each pixel.
+    broken = isinstance(node.op, FullyConnected) and node.input(1).shape[-1] % x.shape[-1] and x.packed_bits
+    copy = None if broken else scalar.any_copy_of(x)
     reads: Literal["halves", "any"] = "halves" if copy and copy.wide else "any"
-    layer = None if copy is None else integer_layer(node, epilogue, wide=True, reads=reads)
+    layer = None if copy is None else integer_layer(node, wide=True, reads=reads)
     if copy is None or layer is None:
         return None
     odd = not codes and not _is_int8(layer.weights) and _is_odd(layer.weights) and _leaves_room(layer, copy)
@@ -203,11 +192,11 @@ def integer_job(node: Node, epilogue: Ending | None, stem: str, *, codes: bool =
     if stored.dtype == np.int32:
         return None
     in_halves = np.int16 in (stored.dtype, copy.dtype) or copy.bits or copy.values
-    headers = ("tinygen_codes.h", *((scalar.HALVES_HEADER,) if in_halves else ()), *scalar.HEADERS)
+    headers = (*layer.headers, *((scalar.HALVES_HEADER,) if in_halves else ()), *scalar.HEADERS)
     weights = _as_windows(stored)
     ending = scalar.moved(layer.epilogue, layer.weights, copy)
-    kinds = f"{kind_of(node.input(0).integer)}_{kind_of(node.input(1).integer)}"
-    return Job(node, *window_of(node), ending, weights, layer.context, copy, f"{stem}_{kinds}_scalar", headers, odd)
+    name = f"{stem}_{layer.kinds}_scalar"
+    return Job(node, *window_of(node), ending, weights, layer.context, copy, name, headers, odd)
 
 
 def _packed(job: Job | None) -> Job | None:
@@ -231,76 +220,37 @@ def _leaves_room(layer: IntegerLayer, copy: Copy) -> bool:
     """Whether sums fit 32 bits also without what the 1 of odd weights adds."""
     if copy.dtype == np.int8:
         return True
+    assert layer.sums is not None  # int8 weights are not odd integers of 9 bits
     taps = int(np.prod(layer.weights.shape[1:]))
     largest = max(int(np.abs(layer.sums.lows).max()), int(np.abs(layer.sums.highs).max()))
     return largest + taps * 2**15 < 2**31
 
 
-@kernel(Conv2D, name="conv_2d_s8_scalar", family="tinygen", isa="scalar")
-def conv_2d_s8_scalar(node: Node) -> Sequence[KernelPlan]:
-    """Windows in place, or in padded rows, or copied one by one: any shape."""
-    op = node.op
-    assert isinstance(op, Conv2D)
-    job = int8_job(node, "conv_2d_s8_scalar")
+@kernel(Conv2D, name="conv_2d_scalar", family="tinygen", isa="scalar", packs=True)
+def conv_2d_scalar(node: Node) -> Sequence[KernelPlan]:
+    """Windows in place, or in padded rows, or copied one by one: any shape; codes and weights of up to 16 bits."""
+    job = job_of(node, "conv_2d")
     return plans_of(job) if job else ()
 
 
-@kernel(Conv2D, name="conv_2d_s8_packed_scalar", family="tinygen", isa="scalar")
-def conv_2d_s8_packed_scalar(node: Node) -> Sequence[KernelPlan]:
-    """The same with weights of less than 8 bits."""
-    job = _packed(int8_job(node, "conv_2d_s8_scalar"))
-    return plans_of(job) if job else ()
-
-
-@kernel(FullyConnected, name="fully_connected_s8_scalar", family="tinygen", isa="scalar")
-def fully_connected_s8_scalar(node: Node) -> Sequence[KernelPlan]:
-    """Four outputs at a time, of four rows where there are so many."""
-    job = int8_job(node, "fully_connected_s8_scalar")
-    return plans_of(job) if job else ()
-
-
-@kernel(FullyConnected, name="fully_connected_s8_packed_scalar", family="tinygen", isa="scalar")
-def fully_connected_s8_packed_scalar(node: Node) -> Sequence[KernelPlan]:
-    """The same with weights of less than 8 bits."""
-    job = _packed(int8_job(node, "fully_connected_s8_scalar"))
-    return plans_of(job) if job else ()
-
-
-@kernel(IntegerConv2D, name="integer_conv_2d_scalar", family="tinygen", isa="scalar", packs=True)
-def integer_conv_2d_scalar(node: Node) -> Sequence[KernelPlan]:
-    """Weights and activations of up to 16 bits."""
-    job = _integer_conv_job(node)
-    return plans_of(job) if job else ()
-
-
-@kernel(IntegerConv2D, name="integer_conv_2d_packed_scalar", family="tinygen", isa="scalar", packs=True)
-def integer_conv_2d_packed_scalar(node: Node) -> Sequence[KernelPlan]:
+@kernel(Conv2D, name="conv_2d_packed_scalar", family="tinygen", isa="scalar", packs=True)
+def conv_2d_packed_scalar(node: Node) -> Sequence[KernelPlan]:
     """The same with weights of less than 8 bits, or as indices of values of 16 bits."""
-    job = _packed(_integer_conv_job(node, codes=True))
+    job = _packed(job_of(node, "conv_2d", codes=True))
     return plans_of(job) if job else ()
 
 
-def _integer_conv_job(node: Node, *, codes: bool = False) -> Job | None:
-    op = node.op
-    assert isinstance(op, IntegerConv2D)
-    return integer_job(node, op.epilogue, "conv_2d", codes=codes)
-
-
-@kernel(IntegerFullyConnected, name="integer_fully_connected_scalar", family="tinygen", isa="scalar")
-def integer_fully_connected_scalar(node: Node) -> Sequence[KernelPlan]:
-    """Weights and activations of up to 16 bits."""
-    op = node.op
-    assert isinstance(op, IntegerFullyConnected)
-    job = integer_job(node, op.epilogue, "fully_connected")
+@kernel(FullyConnected, name="fully_connected_scalar", family="tinygen", isa="scalar")
+def fully_connected_scalar(node: Node) -> Sequence[KernelPlan]:
+    """Four outputs at a time, of four rows where there are so many; codes and weights of up to 16 bits."""
+    job = job_of(node, "fully_connected")
     return plans_of(job) if job else ()
 
 
-@kernel(IntegerFullyConnected, name="integer_fully_connected_packed_scalar", family="tinygen", isa="scalar")
-def integer_fully_connected_packed_scalar(node: Node) -> Sequence[KernelPlan]:
+@kernel(FullyConnected, name="fully_connected_packed_scalar", family="tinygen", isa="scalar")
+def fully_connected_packed_scalar(node: Node) -> Sequence[KernelPlan]:
     """The same with weights of less than 8 bits, or as indices of values of 16 bits."""
-    op = node.op
-    assert isinstance(op, IntegerFullyConnected)
-    job = _packed(integer_job(node, op.epilogue, "fully_connected", codes=True))
+    job = _packed(job_of(node, "fully_connected", codes=True))
     return plans_of(job) if job else ()
 
 

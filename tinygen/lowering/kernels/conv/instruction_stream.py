@@ -17,7 +17,7 @@ import numpy as np
 
 from tinygen.ir.encodings import Binary
 from tinygen.ir.ops.base import Node
-from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
+from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.window import Axis
 from tinygen.ir.tensor import Tensor
 from tinygen.lowering.ctypes import ctype
@@ -93,26 +93,26 @@ _SMALL = Form(5, 31, 100_000, 1, False, 2.0, 16.0, 1.3, 1.0, 2, 3, 2)
 _RV32 = Form(16, 511, 10_000, 2, False, 2.0, 16.0, 1.3, 1.0, 4, 3, 3, 2, output=24.0, fetch=9.5, kept=12_000)
 
 
-@kernel(IntegerConv2D, name="integer_conv_2d_stream", family="tinygen", unless="rv32")
-def integer_conv_2d_stream(node: Node) -> Sequence[KernelPlan]:
+@kernel(Conv2D, of="codes", name="conv_2d_stream", family="tinygen", unless="rv32")
+def conv_2d_stream(node: Node) -> Sequence[KernelPlan]:
     """For any core: few sums, short reach."""
     return _plans(node, _SMALL)
 
 
-@kernel(IntegerConv2D, name="integer_conv_2d_stream_dsp", family="tinygen", isa="dsp")
-def integer_conv_2d_stream_dsp(node: Node) -> Sequence[KernelPlan]:
+@kernel(Conv2D, of="codes", name="conv_2d_stream_dsp", family="tinygen", isa="dsp")
+def conv_2d_stream_dsp(node: Node) -> Sequence[KernelPlan]:
     """For Armv7-M cores that issue one instruction at a time."""
     return _plans(node, _SINGLE)
 
 
-@kernel(IntegerConv2D, name="integer_conv_2d_stream_dual", family="tinygen", isa="dual-issue")
-def integer_conv_2d_stream_dual(node: Node) -> Sequence[KernelPlan]:
+@kernel(Conv2D, of="codes", name="conv_2d_stream_dual", family="tinygen", isa="dual-issue")
+def conv_2d_stream_dual(node: Node) -> Sequence[KernelPlan]:
     """For Cortex-M7: loads between additions."""
     return _plans(node, _DUAL)
 
 
-@kernel(IntegerConv2D, name="integer_conv_2d_stream_rv32", family="tinygen", isa="rv32")
-def integer_conv_2d_stream_rv32(node: Node) -> Sequence[KernelPlan]:
+@kernel(Conv2D, of="codes", name="conv_2d_stream_rv32", family="tinygen", isa="rv32")
+def conv_2d_stream_rv32(node: Node) -> Sequence[KernelPlan]:
     """For RV32: many sums, and code that comes from slow flash as seldom as scratch allows."""
     return _plans(node, _RV32)
 
@@ -180,9 +180,9 @@ def _bytes(terms: int, loads: int, form: Form) -> int:
 
 def _plans(node: Node, form: Form) -> Sequence[KernelPlan]:
     op = node.op
-    assert isinstance(op, IntegerConv2D)
+    assert isinstance(op, Conv2D)
     bits = isinstance(node.input(0).encoding, Binary)  # they are not widened here
-    layer = integer_layer(node, op.epilogue) if op.groups(node) == 1 and not bits else None
+    layer = integer_layer(node) if op.groups(node) == 1 and not bits else None
     if layer is None:
         return ()
     stream = _stream(layer, *_range(node.input(0)), form)

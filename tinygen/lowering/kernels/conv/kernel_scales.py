@@ -15,7 +15,7 @@ import numpy as np
 
 from tinygen.ir.ops import integer_mac
 from tinygen.ir.ops.base import Node
-from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
+from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.window import Axis
 from tinygen.lowering.kernels.support.activations.codes import kind_of
 from tinygen.lowering.kernels.support.activations.packed_codes import (
@@ -108,12 +108,12 @@ def _whole(count: int, of: int) -> int:
 
 def _work(node: Node) -> _Work | None:
     op = node.op
-    assert isinstance(op, IntegerConv2D)
+    assert isinstance(op, Conv2D)
     scales = integer_mac.kernel_scales(node)
     if scales is None or op.groups(node) > 1 or scales.max(initial=0) > _HALF:
         return None
     rows, columns = axes = op.geometry(node)
-    layer = integer_layer(node, op.epilogue, scaled=True, reads="any")
+    layer = integer_layer(node, scaled=True, reads="any")
     codes = activation_codes(node.input(0), padded=rows.padded or columns.padded)
     grid = weight_grid(layer.weights) if layer else None
     if layer is None or codes is None or grid is None or rows.dilation * columns.dilation > 1:
@@ -144,21 +144,21 @@ def _bias(weights: np.ndarray, largest: int, scales: np.ndarray) -> int | None:
     return down if down + up <= _HALF and largest_sum < 2**30 else None
 
 
-@kernel(IntegerConv2D, name="integer_conv_2d_kernel_scales_dsp", family="tinygen", isa="dsp")
-def integer_conv_2d_kernel_scales_dsp(node: Node) -> Sequence[KernelPlan]:
+@kernel(Conv2D, of="codes", name="conv_2d_kernel_scales_dsp", family="tinygen", isa="dsp")
+def conv_2d_kernel_scales_dsp(node: Node) -> Sequence[KernelPlan]:
     """APSQ: four pixels at once, additions within a kernel, one multiplication by its scale behind them."""
     work = _work(node)
     return _plans(node, work, _M7) if work and work.values <= _MOST_ENTRIES else ()
 
 
-@kernel(IntegerConv2D, name="integer_conv_2d_kernel_scales_rv32", family="tinygen", isa="rv32")
-def integer_conv_2d_kernel_scales_rv32(node: Node) -> Sequence[KernelPlan]:
+@kernel(Conv2D, of="codes", name="conv_2d_kernel_scales_rv32", family="tinygen", isa="rv32")
+def conv_2d_kernel_scales_rv32(node: Node) -> Sequence[KernelPlan]:
     """The same where kernels have two tables: words are multiplied whole, and upper halves."""
     return _of_words(node, _RV32)
 
 
-@kernel(IntegerConv2D, name="integer_conv_2d_kernel_scales_armv6m", family="tinygen", isa="armv6m")
-def integer_conv_2d_kernel_scales_armv6m(node: Node) -> Sequence[KernelPlan]:
+@kernel(Conv2D, of="codes", name="conv_2d_kernel_scales_armv6m", family="tinygen", isa="armv6m")
+def conv_2d_kernel_scales_armv6m(node: Node) -> Sequence[KernelPlan]:
     """The same on Armv6-M."""
     return _of_words(node, _ARMV6M)
 

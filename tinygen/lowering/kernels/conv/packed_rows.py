@@ -10,10 +10,7 @@ import numpy as np
 
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.conv_2d import Conv2D
-from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
 from tinygen.lowering.ctypes import ctype
-from tinygen.lowering.kernels.conv.conv_2d_dsp import int8_job, takes_int8
-from tinygen.lowering.kernels.support.activations.codes import kind_of
 from tinygen.lowering.kernels.support.activations.packed_codes import (
     activation_codes,
     line_context,
@@ -307,37 +304,34 @@ def _edge_constants(layout: Layout) -> tuple[Constant, ...]:
 
 def _job(node: Node, *, lengths: bool = False) -> Job | None:
     """The job; epilogues of a core that counts leading zeros if `lengths`."""
-    op = node.op
-    if isinstance(op, Conv2D):
-        return int8_job(node, "packed") if takes_int8(node) else None
-    assert isinstance(op, IntegerConv2D)
-    layer = integer_layer(node, op.epilogue, wide=True, reads="any")
+    layer = integer_layer(node, wide=True, reads="any")
     if layer is None:
         return None
-    stem = f"conv_2d_{kind_of(node.input(0).integer)}_{kind_of(node.input(1).integer)}_packed"
     epilogue = layer.by_lengths.epilogue if lengths else layer.epilogue
-    return Job(node, epilogue, layer.weights, layer.context, stem)
+    return Job(node, epilogue, layer.weights, layer.context, f"conv_2d_{layer.kinds}_packed")
 
 
-@kernel(Conv2D, name="conv_2d_packed_rows", family="tinygen", isa="dsp")
-@kernel(IntegerConv2D, name="integer_conv_2d_packed_rows", family="tinygen", isa="dsp", unpacks=True, packs=True)
+@kernel(Conv2D, name="conv_2d_packed_rows", family="tinygen", isa="dsp", unpacks=True, packs=True)
 def packed_rows(node: Node) -> Sequence[KernelPlan]:
     """Few bits: several products in one multiplication of 64 bits."""
     job = _job(node, lengths=True)
     return packed_plans(job, ARMV7EM) if job else ()
 
 
-@kernel(Conv2D, name="conv_2d_packed_rows_rv32", family="tinygen", isa="rv32")
-@kernel(IntegerConv2D, name="integer_conv_2d_packed_rows_rv32", family="tinygen", isa="rv32", unpacks=True, packs=True)
+@kernel(Conv2D, name="conv_2d_packed_rows_rv32", family="tinygen", isa="rv32", unpacks=True, packs=True)
 def packed_rows_rv32(node: Node) -> Sequence[KernelPlan]:
     """The same by two multiplications, one for each half of the product."""
     job = _job(node)
     return packed_plans(job, RV32) if job else ()
 
 
-@kernel(Conv2D, name="conv_2d_packed_rows_armv6m", family="tinygen", isa="armv6m")
 @kernel(
-    IntegerConv2D, name="integer_conv_2d_packed_rows_armv6m", family="tinygen", isa="armv6m", unpacks=True, packs=True
+    Conv2D,
+    name="conv_2d_packed_rows_armv6m",
+    family="tinygen",
+    isa="armv6m",
+    unpacks=True,
+    packs=True,
 )
 def packed_rows_armv6m(node: Node) -> Sequence[KernelPlan]:
     """The same in products of 32 bits."""

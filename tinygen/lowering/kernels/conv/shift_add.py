@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 
 from tinygen.ir.encodings import Binary
-from tinygen.ir.epilogue import Epilogue
 from tinygen.ir.ops import integer_mac
 from tinygen.ir.ops.base import Node
-from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
-from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
+from tinygen.ir.ops.conv_2d import Conv2D
+from tinygen.ir.ops.fully_connected import FullyConnected
 from tinygen.lowering.ctypes import ctype
 from tinygen.lowering.kernels.conv.stream_order import signed_digits
 from tinygen.lowering.kernels.support.activations import codes
@@ -103,35 +102,35 @@ class _Form:
 _PORTABLE, _DSP = _Form("tables", False, 1.0), _Form("tables_dsp", True, 0.4)
 
 
-@kernel(IntegerConv2D, name="integer_conv_2d_tables", family="tinygen")
-def integer_conv_2d_tables(node: Node) -> KernelPlan | None:
+@kernel(Conv2D, of="codes", name="conv_2d_tables", family="tinygen")
+def conv_2d_tables(node: Node) -> KernelPlan | None:
     """Up to 32 different weights; for any core."""
     return _conv_2d(node, _PORTABLE)
 
 
-@kernel(IntegerConv2D, name="integer_conv_2d_tables_dsp", family="tinygen", isa="dsp")
-def integer_conv_2d_tables_dsp(node: Node) -> KernelPlan | None:
+@kernel(Conv2D, of="codes", name="conv_2d_tables_dsp", family="tinygen", isa="dsp")
+def conv_2d_tables_dsp(node: Node) -> KernelPlan | None:
     """The same, loads and additions in order."""
     return _conv_2d(node, _DSP)
 
 
-@kernel(IntegerFullyConnected, name="integer_fully_connected_tables", family="tinygen")
-def integer_fully_connected_tables(node: Node) -> KernelPlan | None:
+@kernel(FullyConnected, of="codes", name="fully_connected_tables", family="tinygen")
+def fully_connected_tables(node: Node) -> KernelPlan | None:
     """Up to 32 different weights; for any core."""
     return _fully_connected(node, _PORTABLE)
 
 
-def _layer(node: Node, epilogue: Epilogue | None, *, scaled: bool = False) -> IntegerLayer | None:
+def _layer(node: Node, *, scaled: bool = False) -> IntegerLayer | None:
     """The layer, if each of its activations is a byte: these kernels do not read packed bits."""
     if isinstance(node.input(0).encoding, Binary):
         return None
-    return integer_layer(node, epilogue, scaled=scaled)
+    return integer_layer(node, scaled=scaled)
 
 
 def _conv_2d(node: Node, form: _Form) -> KernelPlan | None:
     op = node.op
-    assert isinstance(op, IntegerConv2D)
-    layer = _layer(node, op.epilogue) if op.groups(node) == 1 else None
+    assert isinstance(op, Conv2D)
+    layer = _layer(node) if op.groups(node) == 1 else None
     tables = _tables(layer, node) if layer else None
     if layer is None or tables is None:
         return None
@@ -143,8 +142,8 @@ def _conv_2d(node: Node, form: _Form) -> KernelPlan | None:
 def _fully_connected(node: Node, form: _Form) -> KernelPlan | None:
     """Each row of the input is a pixel."""
     op = node.op
-    assert isinstance(op, IntegerFullyConnected)
-    layer = _layer(node, op.epilogue)
+    assert isinstance(op, FullyConnected)
+    layer = _layer(node)
     tables = _tables(layer, node) if layer else None
     if layer is None or tables is None:
         return None
@@ -260,12 +259,12 @@ class _Kernels:
         return self.fields * (_INDEX + self.entries * _ENTRY / filters) + _SCALED
 
 
-@kernel(IntegerConv2D, name="integer_conv_2d_kernel_scales", family="tinygen")
-def integer_conv_2d_kernel_scales(node: Node) -> KernelPlan | None:
+@kernel(Conv2D, of="codes", name="conv_2d_kernel_scales", family="tinygen")
+def conv_2d_kernel_scales(node: Node) -> KernelPlan | None:
     """APSQ (Guerra 2024, section 6.3): additions within a kernel, one multiplication by its scale behind them."""
     op = node.op
-    assert isinstance(op, IntegerConv2D)
-    layer = _layer(node, op.epilogue, scaled=True) if op.groups(node) == 1 else None
+    assert isinstance(op, Conv2D)
+    layer = _layer(node, scaled=True) if op.groups(node) == 1 else None
     if layer is None:
         return None
     filters, rows, columns, _ = layer.weights.shape
@@ -281,7 +280,7 @@ def integer_conv_2d_kernel_scales(node: Node) -> KernelPlan | None:
 
 def _scaled_plan(node: Node, layer: IntegerLayer, kernels: _Kernels) -> KernelPlan:
     op = node.op
-    assert isinstance(op, IntegerConv2D)
+    assert isinstance(op, Conv2D)
     scales = integer_mac.kernel_scales(node)
     assert scales is not None
     filters, depth = scales.shape

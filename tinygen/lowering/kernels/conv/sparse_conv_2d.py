@@ -13,10 +13,8 @@ import numpy as np
 
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.conv_2d import Conv2D
-from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
 from tinygen.lowering.ctypes import ctype
-from tinygen.lowering.kernels.conv.conv_2d_dsp import int8_job, takes_int8
-from tinygen.lowering.kernels.conv.integer_conv_2d_dsp import plain_job
+from tinygen.lowering.kernels.conv.jobs import plain_job
 from tinygen.lowering.kernels.conv.sparse_conv_2d_dsp import code_kind, narrow
 from tinygen.lowering.kernels.support.activations.window import window_context, window_stem
 from tinygen.lowering.kernels.support.loops.dot_job import Job
@@ -30,14 +28,8 @@ _MOST_TAPS = 25
 _PRODUCT, _UNIT, _OUTPUT, _COPY = 9.7, 4.4, 68.0, 11.9
 
 
-@kernel(Conv2D, name="conv_2d_s8_sparse_c99", family="tinygen", unless="dsp", is_sparse=True)
-def conv_2d_s8_sparse(node: Node) -> Sequence[KernelPlan]:
-    """Lists of live kernels, or of live weights."""
-    return _plans(int8_job(node)) if takes_int8(node) else ()
-
-
-@kernel(IntegerConv2D, name="integer_conv_2d_sparse_c99", family="tinygen", unless="dsp", is_sparse=True)
-def integer_conv_2d_sparse(node: Node) -> Sequence[KernelPlan]:
+@kernel(Conv2D, name="conv_2d_sparse_c99", family="tinygen", unless="dsp", is_sparse=True)
+def conv_2d_sparse_c99(node: Node) -> Sequence[KernelPlan]:
     """Lists of live kernels, or of live weights."""
     return _plans(plain_job(node))
 

@@ -19,11 +19,10 @@ import numpy as np
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.conv_2d_add import Conv2DAdd
-from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
 from tinygen.ir.ops.window import Axis
 from tinygen.lowering.ctypes import ctype
-from tinygen.lowering.kernels.conv.conv_2d_dsp import inplace, int8_job, takes_int8
-from tinygen.lowering.kernels.conv.integer_conv_2d_dsp import plain_job
+from tinygen.lowering.kernels.conv.conv_2d_dsp import inplace
+from tinygen.lowering.kernels.conv.jobs import plain_job
 from tinygen.lowering.kernels.conv.live_units import Loop, fits, loop, products
 from tinygen.lowering.kernels.support.activations.window import window_context, window_stem
 from tinygen.lowering.kernels.support.loops.dot_job import Job, added_sum, operands
@@ -70,30 +69,14 @@ _DUAL = Costs(True, 0.95, 0.0, 6.2, 26.0, 7.0, 3.3, 3.5, 3.9, 62.0, 0.87)
 _SINGLE = Costs(False, 0.84, 1.67, 8.7, 2.0, 13.7, 4.9, 9.4, 10.6, 8.0, 0.43)
 
 
-@kernel(Conv2DAdd, name="conv_2d_add_s8_sparse_dual", family="tinygen", isa="dual-issue", is_sparse=True)
-@kernel(Conv2D, name="conv_2d_s8_sparse_dual", family="tinygen", isa="dual-issue", is_sparse=True)
-def conv_2d_s8_sparse_dual(node: Node) -> Sequence[KernelPlan]:
-    """For Cortex-M7: loads between products."""
-    return _plans(int8_job(node), _DUAL) if takes_int8(node) else ()
-
-
-@kernel(Conv2DAdd, name="conv_2d_add_s8_sparse_dsp", family="tinygen", isa="dsp", unless="dual-issue", is_sparse=True)
-@kernel(Conv2D, name="conv_2d_s8_sparse_dsp", family="tinygen", isa="dsp", unless="dual-issue", is_sparse=True)
-def conv_2d_s8_sparse_dsp(node: Node) -> Sequence[KernelPlan]:
-    """For cores that issue one instruction at a time."""
-    return _plans(int8_job(node), _SINGLE) if takes_int8(node) else ()
-
-
-@kernel(IntegerConv2D, name="integer_conv_2d_sparse_dual", family="tinygen", isa="dual-issue", is_sparse=True)
-def integer_conv_2d_sparse_dual(node: Node) -> Sequence[KernelPlan]:
+@kernel(Conv2D, Conv2DAdd, name="conv_2d_sparse_dual", family="tinygen", isa="dual-issue", is_sparse=True)
+def conv_2d_sparse_dual(node: Node) -> Sequence[KernelPlan]:
     """For Cortex-M7: loads between products."""
     return _plans(plain_job(node), _DUAL)
 
 
-@kernel(
-    IntegerConv2D, name="integer_conv_2d_sparse_dsp", family="tinygen", isa="dsp", unless="dual-issue", is_sparse=True
-)
-def integer_conv_2d_sparse_dsp(node: Node) -> Sequence[KernelPlan]:
+@kernel(Conv2D, Conv2DAdd, name="conv_2d_sparse_dsp", family="tinygen", isa="dsp", unless="dual-issue", is_sparse=True)
+def conv_2d_sparse_dsp(node: Node) -> Sequence[KernelPlan]:
     """For cores that issue one instruction at a time."""
     return _plans(plain_job(node), _SINGLE)
 

@@ -15,7 +15,7 @@ import numpy as np
 from tinygen.errors import TinygenError
 from tinygen.ir.encodings import Affine
 from tinygen.ir.ops.base import Node
-from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
+from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.transpose_conv import TransposeConv
 from tinygen.ir.ops.window import Axis, Padding
 from tinygen.lowering.ctypes import ctype
@@ -183,14 +183,14 @@ def _ending_on_codes(node: Node) -> tuple[Epilogue, dict[str, Any]] | None:
     if ending is None:
         return None
     names: dict[str, Any] = {"name": op.name, "inputs": op.inputs[:2], "outputs": op.outputs}
-    window = IntegerConv2D(**names, padding=Padding.VALID, stride=(1, 1), epilogue=ending)
+    window = Conv2D(**names, padding=Padding.VALID, stride=(1, 1), epilogue=ending)
     x = replace(node.input(0), shape=(1, 1, 1, weights.shape[3]))
     found = Node(window, (x, weights), (replace(node.output, shape=(1, 1, 1, weights.shape[0])),))
     try:
         found.check()
     except TinygenError:
         return None
-    layer = integer_layer(found, ending, reads="halves")
+    layer = integer_layer(found, reads="halves")
     return None if layer is None else (layer.epilogue, layer.context)
 
 

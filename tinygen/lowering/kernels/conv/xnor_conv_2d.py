@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tinygen.ir.ops.base import Node
-from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
+from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.lowering.kernels.support.activations.bits import (
     bit_layer,
     columns_plans,
@@ -17,28 +17,28 @@ from tinygen.lowering.kernels.support.activations.window import window_stem
 from tinygen.lowering.plan import KernelPlan, kernel
 
 
-@kernel(IntegerConv2D, name="xnor_conv_2d_columns", family="tinygen")
+@kernel(Conv2D, of="codes", name="xnor_conv_2d_columns", family="tinygen")
 def xnor_conv_2d_columns(node: Node) -> Sequence[KernelPlan]:
     """One channel of 32 filters in a word."""
     layer = bit_layer(node)
     return columns_plans(layer, window_stem("xnor_conv_2d", (layer.rows, layer.columns))) if layer else ()
 
 
-@kernel(IntegerConv2D, name="xnor_conv_2d_columns_unheld", family="tinygen", isa="dsp")
+@kernel(Conv2D, of="codes", name="xnor_conv_2d_columns_unheld", family="tinygen", isa="dsp")
 def xnor_conv_2d_columns_unheld(node: Node) -> Sequence[KernelPlan]:
     """The same, with carries that do not wait for others."""
     layer = bit_layer(node)
     return unheld_columns_plans(layer, window_stem("xnor_conv_2d", (layer.rows, layer.columns))) if layer else ()
 
 
-@kernel(IntegerConv2D, name="xnor_conv_2d_columns_copied", family="tinygen", isa="dsp", unless="dual-issue")
+@kernel(Conv2D, of="codes", name="xnor_conv_2d_columns_copied", family="tinygen", isa="dsp", unless="dual-issue")
 def xnor_conv_2d_columns_copied(node: Node) -> Sequence[KernelPlan]:
     """The same, with its weights copied from slow flash."""
     layer = bit_layer(node)
     return copied_columns_plans(layer, window_stem("xnor_conv_2d", (layer.rows, layer.columns))) if layer else ()
 
 
-@kernel(IntegerConv2D, name="xnor_conv_2d_words", family="tinygen")
+@kernel(Conv2D, of="codes", name="xnor_conv_2d_words", family="tinygen")
 def xnor_conv_2d_words(node: Node) -> Sequence[KernelPlan]:
     """32 channels of one filter in a word."""
     layer = bit_layer(node)

@@ -11,7 +11,7 @@ from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.fully_connected import FullyConnected
 from tinygen.lowering.kernels.support.activations.widening import whole_words
 from tinygen.lowering.kernels.support.epilogues import mac
-from tinygen.lowering.kernels.support.epilogues.requantize import Epilogue, epilogue
+from tinygen.lowering.kernels.support.epilogues.requantize import Epilogue
 from tinygen.lowering.kernels.support.weights.packing import pack_carried_rows, pack_dsp_rows
 from tinygen.lowering.plan import Constant, KernelPlan, kernel
 
@@ -44,7 +44,7 @@ def _plain(
     )
 
 
-@kernel(FullyConnected, name="fully_connected_s8")
+@kernel(FullyConnected, of="tflite", name="fully_connected_s8")
 def fully_connected_s8(node: Node) -> KernelPlan | None:
     """Plain loops; the input zero point is folded into the bias."""
     if node.output.dtype != np.int8 or not node.input(1).is_constant or node.input(1).zero_point:
@@ -54,7 +54,7 @@ def fully_connected_s8(node: Node) -> KernelPlan | None:
     return _plain(node, "s8", types, (mac.folded_bias(node, axis=0), *scale.constants), scale)
 
 
-@kernel(FullyConnected, name="fully_connected_s16")
+@kernel(FullyConnected, of="tflite", name="fully_connected_s16")
 def fully_connected_s16(node: Node) -> KernelPlan | None:
     """Plain loops over 16-bit activations, 64-bit accumulators."""
     if node.output.dtype != np.int16 or not node.input(1).is_constant:
@@ -66,7 +66,7 @@ def fully_connected_s16(node: Node) -> KernelPlan | None:
     return _plain(node, "s16", types, (bias, *scale.constants), scale)
 
 
-@kernel(FullyConnected, name="fully_connected_f32")
+@kernel(FullyConnected, of="tflite", name="fully_connected_f32")
 def fully_connected_f32(node: Node) -> KernelPlan | None:
     """Plain loops in single precision."""
     if not node.output.is_float or not node.input(1).is_constant:
@@ -75,7 +75,7 @@ def fully_connected_f32(node: Node) -> KernelPlan | None:
     return _plain(node, "f32", types, (mac.bias_or_zeros(node, node.input(1).shape[0], np.float32),))
 
 
-@kernel(FullyConnected, name="fully_connected_s8_dsp", family="tinygen", isa="dsp")
+@kernel(FullyConnected, of="tflite", name="fully_connected_s8_dsp", family="tinygen", isa="dsp")
 def fully_connected_s8_dsp(node: Node) -> KernelPlan | None:
     """Two outputs at a time with SMLAD."""
     if node.output.dtype != np.int8 or not node.input(1).is_constant or node.input(1).zero_point:
@@ -99,18 +99,6 @@ def fully_connected_s8_dsp(node: Node) -> KernelPlan | None:
         headers=("tinygen_math.h", "tinygen_simd.h", *scale.headers),
         cycles=rows * (1.5 * depth + outputs * (1.6 * taps + scale.cycles)),
     )
-
-
-@kernel(FullyConnected, name="fully_connected_s8_dsp_4", family="tinygen", isa="dsp")
-def fully_connected_s8_dsp_4(node: Node) -> KernelPlan | None:
-    """Eight or four outputs at once; an extension serves four weights (see tg_dot_1x4), sums are 256 times as large."""
-    if node.output.dtype != np.int8 or not node.input(1).is_constant or node.input(1).zero_point:
-        return None
-    ending = epilogue(node, axis=0, unit=256)
-    context = {"source": "input", "y_type": "int8_t", "packed_output": False, "packed_input": False}
-    if ending is None:
-        return None
-    return dense_plan(DenseJob(node, node.constant(1), ending, context, "fully_connected_s8_dsp"))
 
 
 @dataclass(frozen=True, eq=False)

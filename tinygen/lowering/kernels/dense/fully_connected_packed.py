@@ -6,14 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from tinygen.ir.ops.base import Node
-from tinygen.ir.ops.fully_connected import FullyConnected
 from tinygen.lowering.kernels.dense.fully_connected import DenseJob
 from tinygen.lowering.kernels.support.activations.widening import Widening
-from tinygen.lowering.kernels.support.epilogues.requantize import epilogue
 from tinygen.lowering.kernels.support.weights import coded_weights
-from tinygen.lowering.kernels.support.weights.coded_weights import BookCode, Code, GridCode, find_code
-from tinygen.lowering.plan import Constant, KernelPlan, kernel
+from tinygen.lowering.kernels.support.weights.coded_weights import BookCode, Code, GridCode
+from tinygen.lowering.plan import Constant, KernelPlan
 
 _NIBBLES = 16
 """Sums of codes of 4 bits are so many times as large (tg_dot_nibbles)."""
@@ -23,19 +20,6 @@ _MOST_STEP = 15
 
 # Cycles per multiply-accumulate, by the bits of a piece of the codes; of a book. Scale as those of the int8 kernel.
 _PIECE, _BOOK = {5: 1.3, 4: 1.05, 3: 1.0, 2: 0.95, 1: 0.9}, 2.2
-
-
-@kernel(FullyConnected, name="fully_connected_s8_packed_dsp", family="tinygen", isa="dsp")
-def fully_connected_s8_packed_dsp(node: Node) -> KernelPlan | None:
-    """Four outputs at a time."""
-    if node.output.dtype != np.int8 or not node.input(1).is_constant or node.input(1).zero_point:
-        return None
-    code = find_code(node.constant(1))
-    ending = epilogue(node, axis=0, unit=unit_of(code)) if code else None
-    if code is None or ending is None:
-        return None
-    context = {"source": "input", "y_type": "int8_t", "packed_output": False}
-    return packed_dense_plan(DenseJob(node, node.constant(1), ending, context, "fully_connected_s8_dsp"), code)
 
 
 def unit_of(code: Code) -> int:

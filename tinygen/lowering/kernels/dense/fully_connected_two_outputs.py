@@ -11,9 +11,8 @@ import numpy as np
 
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.fully_connected import FullyConnected
-from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
 from tinygen.ir.tensor import Tensor
-from tinygen.lowering.kernels.conv.conv_2d_scalar import Job, int8_job, integer_job
+from tinygen.lowering.kernels.conv.conv_2d_scalar import Job, job_of
 from tinygen.lowering.kernels.support.activations.codes import pixel_elements
 from tinygen.lowering.kernels.support.loops.scalar import Copy
 from tinygen.lowering.kernels.support.weights.coded_weights import GridCode, find_code
@@ -30,18 +29,10 @@ _RV32 = (10.0, 4.5, 20.0, 100.0, 5.0)
 _ARMV6M, _COPYING = (11.0, 4.0, 29.0, 250.0, 4.5), 0.65 * ON_ARMV6M
 
 
-@kernel(FullyConnected, name="fully_connected_s8_two_outputs", family="tinygen", isa="scalar")
-def fully_connected_s8_two_outputs(node: Node) -> KernelPlan | None:
-    """Four outputs at a time, weights of less than 6 bits."""
-    return _plan(int8_job(node, "fully_connected_s8"))
-
-
-@kernel(IntegerFullyConnected, name="integer_fully_connected_two_outputs", family="tinygen", isa="scalar")
-def integer_fully_connected_two_outputs(node: Node) -> KernelPlan | None:
-    """The same; activations of any encoding whose integers are bytes or bits."""
-    op = node.op
-    assert isinstance(op, IntegerFullyConnected)
-    job = integer_job(node, op.epilogue, "fully_connected", codes=True)
+@kernel(FullyConnected, name="fully_connected_two_outputs", family="tinygen", isa="scalar")
+def fully_connected_two_outputs(node: Node) -> KernelPlan | None:
+    """Four outputs at a time, weights of less than 6 bits; activations whose integers are bytes or bits."""
+    job = job_of(node, "fully_connected", codes=True)
     return None if job is None or job.copy.dtype != np.int8 else _plan(job)
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinygen.ir.ops.base import Node
-from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
+from tinygen.ir.ops.fully_connected import FullyConnected
 from tinygen.lowering.kernels.support.activations.codes import kind_of
 from tinygen.lowering.kernels.support.activations.packed_codes import Codes, activation_codes
 from tinygen.lowering.kernels.support.activations.packed_layouts import Grid, weight_grid
@@ -61,9 +61,9 @@ class _Work:
 
 def _work(node: Node) -> _Work | None:
     op = node.op
-    assert isinstance(op, IntegerFullyConnected)
+    assert isinstance(op, FullyConnected)
     codes = activation_codes(node.input(0), padded=False)
-    layer = integer_layer(node, op.epilogue)
+    layer = integer_layer(node)
     if layer is None or codes is None or codes.bits or codes.moved or codes.table:
         return None
     layer = layer.by_lengths
@@ -94,8 +94,8 @@ def _fits(codes: np.ndarray, largest: int, products: int) -> bool:
     return int(padded.reshape(len(flat), -1, taps).sum(axis=2).max(initial=0)) * largest <= _BYTE
 
 
-@kernel(IntegerFullyConnected, name="integer_fully_connected_packed_bytes", family="tinygen", isa="dsp")
-def integer_fully_connected_packed_bytes(node: Node) -> Sequence[KernelPlan]:
+@kernel(FullyConnected, of="codes", name="fully_connected_packed_bytes", family="tinygen", isa="dsp")
+def fully_connected_packed_bytes(node: Node) -> Sequence[KernelPlan]:
     """Few bits: four products in one multiplication."""
     work = _work(node)
     return [_plan(node, work)] if work else []

@@ -10,9 +10,6 @@ import numpy as np
 from tinygen.ir.encodings import Affine, Binary, Levels
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.conv_2d import Conv2D
-from tinygen.ir.ops.fully_connected import FullyConnected
-from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
-from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
 from tinygen.ir.ops.window import Axis
 from tinygen.ir.tensor import Tensor
 from tinygen.lowering.ctypes import ctype
@@ -20,7 +17,7 @@ from tinygen.lowering.kernels.dense import sparse_rows
 from tinygen.lowering.kernels.support.activations import codes
 from tinygen.lowering.kernels.support.activations.window import window_stem
 from tinygen.lowering.kernels.support.epilogues.integer_layer import integer_layer
-from tinygen.lowering.kernels.support.epilogues.requantize import Epilogue, epilogue
+from tinygen.lowering.kernels.support.epilogues.requantize import Epilogue
 from tinygen.lowering.plan import Constant, KernelPlan
 
 _LARGEST = 2**31 - 1
@@ -116,7 +113,7 @@ class SparseLayer:
 
 
 def sparse_layer(node: Node, unit: int = 1) -> SparseLayer | None:
-    """The layer of a FullyConnected or IntegerFullyConnected, or of a convolution: a dense one for each pixel, of which
+    """The layer of a FullyConnected, or of a convolution: a dense one for each pixel, of which
     the input is a window.
 
     Args:
@@ -130,14 +127,14 @@ def sparse_layer(node: Node, unit: int = 1) -> SparseLayer | None:
     """
     if not node.input(1).is_constant or not node.input(0).shape:
         return None
-    if isinstance(node.op, Conv2D | IntegerConv2D) and not _has_windows(node, node.op):
+    if isinstance(node.op, Conv2D) and not _has_windows(node, node.op):
         return None
-    return _int8_layer(node, unit) if isinstance(node.op, FullyConnected | Conv2D) else _integer_layer(node, unit)
+    return _layer(node, unit)
 
 
-def _has_windows(node: Node, op: Conv2D | IntegerConv2D) -> bool:
+def _has_windows(node: Node, op: Conv2D) -> bool:
     """Whether the windows of a convolution can be the rows of a dense layer."""
-    if type(op) not in (Conv2D, IntegerConv2D) or op.groups(node) > 1:
+    if type(op) is not Conv2D or op.groups(node) > 1:
         return False
     if _is_pointwise(node):
         return True
@@ -148,7 +145,7 @@ def _has_windows(node: Node, op: Conv2D | IntegerConv2D) -> bool:
 
 
 def _axes(node: Node) -> tuple[Axis, Axis]:
-    assert isinstance(node.op, Conv2D | IntegerConv2D)
+    assert isinstance(node.op, Conv2D)
     return node.op.geometry(node)
 
 
@@ -167,8 +164,8 @@ def _fill(x: Tensor) -> int | None:
 def _reading(node: Node, depth: int) -> tuple[int, dict[str, Any]]:
     """How many rows the dense layer has, and how each is read."""
     x = node.input(0)
-    if not isinstance(node.op, Conv2D | IntegerConv2D) or _is_pointwise(node):
-        pixels = 1 if isinstance(node.op, FullyConnected) else depth // x.shape[-1]
+    if not isinstance(node.op, Conv2D) or _is_pointwise(node):
+        pixels = depth // x.shape[-1] if x.packed_bits else 1
         return x.size // depth, _input(x, depth, pixels)
     rows, columns = _axes(node)
     kind = ctype(x.memory_dtype)
@@ -192,27 +189,10 @@ def _reading(node: Node, depth: int) -> tuple[int, dict[str, Any]]:
     }
 
 
-def _int8_layer(node: Node, unit: int) -> SparseLayer | None:
-    weights = node.input(1)
-    if node.output.dtype != np.int8 or weights.zero_point:
-        return None
-    ending = epilogue(node, axis=0, unit=unit)
-    if ending is None:
-        return None
-    outputs, depth = weights.shape[0], weights.size // weights.shape[0]
-    count, reading = _reading(node, depth)
-    context = {"y_type": "int8_t", "packed_output": False, "y_step": outputs, "doubled": False, **reading}
-    return SparseLayer(node.constant(1).reshape(outputs, depth), ending, context, _stem(node, "s8"), count)
-
-
-def _integer_layer(node: Node, unit: int) -> SparseLayer | None:
-    op, x = node.op, node.input(0)
-    assert isinstance(op, IntegerFullyConnected | IntegerConv2D)
-    weights = node.input(1)
+def _layer(node: Node, unit: int) -> SparseLayer | None:
+    x, weights = node.input(0), node.input(1)
     depth = weights.size // weights.shape[0]
-    if depth % x.shape[-1]:
-        return None
-    layer = integer_layer(node, op.epilogue, unit)
+    layer = None if depth % x.shape[-1] and x.packed_bits else integer_layer(node, unit)
     if layer is None:
         return None
     ending, flat = layer.epilogue, layer.weights.reshape(len(layer.weights), -1)
@@ -225,15 +205,14 @@ def _integer_layer(node: Node, unit: int) -> SparseLayer | None:
         rows[:, 0] -= x.integer.code_range[1] * flat.sum(axis=1)
         ending = ending.with_rows(rows)
     output = {key: layer.context[key] for key in ("y_type", "packed_output", "y_step")}
-    stem = _stem(node, f"{codes.kind_of(x.integer)}_{codes.kind_of(weights.integer)}")
     count, reading = _reading(node, depth)
     context = {**output, "doubled": doubled, **reading}
-    return SparseLayer(flat.astype(np.int8), ending, context, stem, count)
+    return SparseLayer(flat.astype(np.int8), ending, context, _stem(node, layer.kinds), count)
 
 
 def _stem(node: Node, codes_of: str) -> str:
     """Of the function's name: layers that read windows do it by their geometry."""
-    if not isinstance(node.op, Conv2D | IntegerConv2D):
+    if not isinstance(node.op, Conv2D):
         return f"fully_connected_{codes_of}"
     return f"conv_2d_{codes_of}" if _is_pointwise(node) else window_stem(f"conv_2d_{codes_of}", _axes(node))
 

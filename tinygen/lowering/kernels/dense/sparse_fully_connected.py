@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinygen.ir.ops.base import Node, Op
+from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.fully_connected import FullyConnected
-from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
 from tinygen.lowering.kernels.dense import sparse_rows
 from tinygen.lowering.kernels.dense.sparse_dense import SparseLayer, sparse_layer
 from tinygen.lowering.plan import Constant, KernelPlan, kernel
@@ -84,10 +83,5 @@ def _entries(layer: SparseLayer, multiple: int) -> tuple[np.ndarray, np.ndarray]
     return steps.padded(pairs, multiple), -(-steps.counts // multiple) * multiple
 
 
-def _register(op: type[Op]) -> None:
-    kernel(op, name=f"{op.KIND}_sparse", family="tinygen", is_sparse=True)(_steps_c99)
-    kernel(op, name=f"{op.KIND}_sparse_dsp", family="tinygen", isa="dsp", is_sparse=True)(_steps_dsp)
-
-
-_register(FullyConnected)
-_register(IntegerFullyConnected)
+kernel(FullyConnected, name="fully_connected_sparse", family="tinygen", is_sparse=True)(_steps_c99)
+kernel(FullyConnected, name="fully_connected_sparse_dsp", family="tinygen", isa="dsp", is_sparse=True)(_steps_dsp)

@@ -13,12 +13,12 @@ an M4.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from tinygen.ir.ops.base import Node, Op
+from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.fully_connected import FullyConnected
-from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
 from tinygen.lowering.kernels.dense import sparse_rows
 from tinygen.lowering.kernels.dense.sparse_dense import sparse_layer
 from tinygen.lowering.plan import Constant, KernelPlan, kernel
@@ -87,11 +87,6 @@ def _pieces(weights: np.ndarray, form: _Form) -> np.ndarray:
     return weights.reshape(-1, _PIECE * form.height * form.width)
 
 
-def _register(op: type[Op], form: _Form) -> None:
-    name = f"{op.KIND}_sparse_{form.height}x{form.width}_dsp"
-    kernel(op, name=name, family="tinygen", isa="dsp", is_sparse=True)(lambda node: _plan(node, form))
-
-
 for _form in _FORMS:
-    _register(FullyConnected, _form)
-    _register(IntegerFullyConnected, _form)
+    _name = f"fully_connected_sparse_{_form.height}x{_form.width}_dsp"
+    kernel(FullyConnected, name=_name, family="tinygen", isa="dsp", is_sparse=True)(partial(_plan, form=_form))

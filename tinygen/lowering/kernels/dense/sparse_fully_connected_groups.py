@@ -18,15 +18,14 @@ dense kernel's cycles on a Cortex-M7, 1.2 times on a Cortex-M4); 1:4 is as fast 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from tinygen.ir.ops.base import Node, Op
+from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.fully_connected import FullyConnected
-from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
-from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
 from tinygen.lowering.kernels.dense import sparse_rows
 from tinygen.lowering.kernels.dense.sparse_dense import SparseLayer, sparse_layer
 from tinygen.lowering.plan import Constant, KernelPlan, kernel
@@ -229,14 +228,9 @@ def _choices(groups: _Groups) -> tuple[np.ndarray, np.ndarray]:
     return numbers[low, high], np.ascontiguousarray(words).reshape(len(fours), -1, 4).view("<u4")[:, :, 0]
 
 
-def _register(op: type[Op]) -> None:
-    kernel(op, name=f"{op.KIND}_sparse_groups", family="tinygen", is_sparse=True)(_groups_c99)
-    kernel(op, name=f"{op.KIND}_sparse_groups_dsp", family="tinygen", isa="dsp", is_sparse=True)(_groups_dsp)
-    kernel(op, name=f"{op.KIND}_sparse_pairs_dsp", family="tinygen", isa="dsp", is_sparse=True)(_pairs_dsp)
-
-
-_register(FullyConnected)
-_register(IntegerFullyConnected)
+_dense = partial(kernel, FullyConnected, family="tinygen", is_sparse=True)
+_dense(name="fully_connected_sparse_groups", isa="c99")(_groups_c99)
+_dense(name="fully_connected_sparse_groups_dsp", isa="dsp")(_groups_dsp)
+_dense(name="fully_connected_sparse_pairs_dsp", isa="dsp")(_pairs_dsp)
 # With SIMD the dense convolution makes two pixels of two filters at once, and is three times as fast as these.
-for _convolution in (Conv2D, IntegerConv2D):
-    kernel(_convolution, name=f"{_convolution.KIND}_sparse_groups", family="tinygen", is_sparse=True)(_groups_c99)
+kernel(Conv2D, name="conv_2d_sparse_groups", family="tinygen", is_sparse=True)(_groups_c99)

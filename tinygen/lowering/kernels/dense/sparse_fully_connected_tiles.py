@@ -10,9 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from tinygen.ir.encodings import Affine, Levels, Ternary
-from tinygen.ir.ops.base import Node, Op
+from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.fully_connected import FullyConnected
-from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
 from tinygen.lowering.kernels.dense import sparse_rows
 from tinygen.lowering.kernels.dense.sparse_dense import sparse_layer
 from tinygen.lowering.kernels.support.weights.packing import pack_carried_rows
@@ -59,9 +58,4 @@ def _signed_bytes(node: Node) -> bool:
             return False
 
 
-def _register(op: type[Op]) -> None:
-    kernel(op, name=f"{op.KIND}_sparse_4x4_dsp", family="tinygen", isa="dsp", is_sparse=True)(_tiles)
-
-
-_register(FullyConnected)
-_register(IntegerFullyConnected)
+kernel(FullyConnected, name="fully_connected_sparse_4x4_dsp", family="tinygen", isa="dsp", is_sparse=True)(_tiles)

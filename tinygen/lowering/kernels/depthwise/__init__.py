@@ -1,15 +1,15 @@
 """Depthwise convolutions.
 
-=========================  ============  ==================================================================
-module                     cores         when
-=========================  ============  ==================================================================
-depthwise_conv_2d          any           the reference; on Armv7E-M also windows that no tuned kernel takes
-depthwise_conv_2d_dsp      Armv7E-M      int8: pairs of rows, two products at once
-integer_depthwise_dsp      Armv7E-M      the same on codes of few bits and on int16
-depthwise_conv_2d_scalar   RV32IM, M0+   channel by channel, its weights in registers
-depthwise_conv_2d_columns  Cortex-M0+    3x3 windows, down a column
-depthwise_conv_2d_short    Cortex-M0+    other windows, sums requantized without long products
-=========================  ============  ==================================================================
+==========================  ============  ==================================================================
+module                      cores         when
+==========================  ============  ==================================================================
+depthwise_conv_2d           any           the reference; on Armv7E-M also windows that no tuned kernel takes
+depthwise_conv_2d_dsp_rows  Armv7E-M      integers of up to 16 bits: pairs of rows, two products at once
+depthwise_conv_2d_scalar    RV32IM, M0+   channel by channel, its weights in registers
+depthwise_conv_2d_columns   Cortex-M0+    3x3 windows, down a column
+depthwise_conv_2d_short     Cortex-M0+    other windows, sums requantized without long products
+==========================  ============  ==================================================================
 
-`short_products` and `guessed` requantize with products of 32 bits alone, for the Cortex-M0+.
+`depthwise_conv_2d_dsp` makes the plans of `depthwise_conv_2d_dsp_rows`; `short_products` and `guessed` requantize with
+products of 32 bits alone, for the Cortex-M0+.
 """

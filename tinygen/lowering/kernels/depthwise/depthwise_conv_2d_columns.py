@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tinygen.ir.ops.base import Node
+from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
-from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
 from tinygen.lowering.kernels.depthwise.depthwise_conv_2d_scalar import (
     LONG_PRODUCTS,
     Job,
-    int8_job,
-    integer_job,
+    job_of,
     plan_of,
 )
 from tinygen.lowering.kernels.depthwise.guessed import guesses
@@ -55,27 +54,14 @@ def _cycles(job: Job, *, guessed: bool) -> float:
     return _COLUMN * (columns.output + 1) + copied + rows.output * columns.output * (_OUTPUT + long)
 
 
-@kernel(DepthwiseConv2D, name="depthwise_conv_2d_s8_columns", family="tinygen", isa="armv6m")
-def depthwise_conv_2d_s8_columns(node: Node) -> KernelPlan | None:
-    """Three columns of a channel in scratch."""
-    return by_columns(int8_job(node))
+@kernel(DepthwiseConv2D, Conv2D, name="depthwise_conv_2d_columns", family="tinygen", isa="armv6m")
+def depthwise_conv_2d_columns(node: Node) -> KernelPlan | None:
+    """Three columns of a channel in scratch; weights and activations of up to 16 bits."""
+    return by_columns(job_of(node))
 
 
-@kernel(DepthwiseConv2D, name="depthwise_conv_2d_s8_columns_unpacked", family="tinygen", isa="armv6m")
-def depthwise_conv_2d_s8_columns_unpacked(node: Node) -> KernelPlan | None:
-    """The same with weights of less than 8 bits."""
-    plan = by_columns(int8_job(node))
-    return all_unpacked(plan, ON_ARMV6M_UNPACKED) if plan else None
-
-
-@kernel(IntegerConv2D, name="integer_conv_2d_depthwise_columns", family="tinygen", isa="armv6m")
-def integer_conv_2d_depthwise_columns(node: Node) -> KernelPlan | None:
-    """Weights and activations of up to 16 bits."""
-    return by_columns(integer_job(node))
-
-
-@kernel(IntegerConv2D, name="integer_conv_2d_depthwise_columns_unpacked", family="tinygen", isa="armv6m")
-def integer_conv_2d_depthwise_columns_unpacked(node: Node) -> KernelPlan | None:
+@kernel(DepthwiseConv2D, Conv2D, name="depthwise_conv_2d_columns_unpacked", family="tinygen", isa="armv6m")
+def depthwise_conv_2d_columns_unpacked(node: Node) -> KernelPlan | None:
     """The same with weights of less than 8 bits, or as indices of values of 16 bits."""
-    plan = by_columns(integer_job(node))
+    plan = by_columns(job_of(node))
     return all_unpacked(plan, ON_ARMV6M_UNPACKED) if plan else None

@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 
 from tinygen.ir.ops.base import Node
-from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinygen.ir.ops.window import Axis
 from tinygen.lowering.ctypes import ctype
 from tinygen.lowering.kernels.support.activations.widening import Widening
 from tinygen.lowering.kernels.support.activations.window import window_context, window_stem
-from tinygen.lowering.kernels.support.epilogues.requantize import Epilogue, epilogue
+from tinygen.lowering.kernels.support.epilogues.requantize import Epilogue
 from tinygen.lowering.kernels.support.loops.unpacked import all_unpacked
-from tinygen.lowering.plan import Constant, KernelPlan, kernel
+from tinygen.lowering.plan import Constant, KernelPlan
 
 _FOUR = 4
 """Channels that are computed together."""
@@ -164,62 +163,10 @@ class DepthwiseJob:
         return len(self.weights) // self.node.input(0).shape[3]
 
 
-@kernel(DepthwiseConv2D, name="depthwise_conv_2d_s8_dsp_rows", family="tinygen", isa="dsp")
-def depthwise_conv_2d_s8_dsp_rows(node: Node) -> KernelPlan | None:
-    """Four channels at a time; every pair of input rows is made once and used by all windows that contain it."""
-    job = int8_job(node)
-    return depthwise_plan(job, dual_issue=False) if job else None
-
-
-@kernel(DepthwiseConv2D, name="depthwise_conv_2d_s8_dual_rows", family="tinygen", isa="dual-issue")
-def depthwise_conv_2d_s8_dual_rows(node: Node) -> KernelPlan | None:
-    """The same, in the order of a core that issues two instructions at once."""
-    job = int8_job(node)
-    return depthwise_plan(job, dual_issue=True) if job else None
-
-
-@kernel(DepthwiseConv2D, name="depthwise_conv_2d_s8_dsp_rows_unpacked", family="tinygen", isa="dsp")
-def depthwise_conv_2d_s8_dsp_rows_unpacked(node: Node) -> KernelPlan | None:
-    """The same with weights of less than 8 bits."""
-    return unpacked_depthwise(int8_job(node), dual_issue=False)
-
-
-@kernel(DepthwiseConv2D, name="depthwise_conv_2d_s8_dual_rows_unpacked", family="tinygen", isa="dual-issue")
-def depthwise_conv_2d_s8_dual_rows_unpacked(node: Node) -> KernelPlan | None:
-    """The same in that order."""
-    return unpacked_depthwise(int8_job(node), dual_issue=True)
-
-
 def unpacked_depthwise(job: DepthwiseJob | None, *, dual_issue: bool) -> KernelPlan | None:
     """The plan of `depthwise_plan` with its weights in codes; None where that is no use."""
     plan = depthwise_plan(job, dual_issue=dual_issue) if job else None
     return all_unpacked(plan, UNPACKING) if plan else None
-
-
-def int8_job(node: Node) -> DepthwiseJob | None:
-    """The job of an int8 layer in TFLite's scheme."""
-    op = node.op
-    assert isinstance(op, DepthwiseConv2D)
-    if node.output.dtype != np.int8 or not node.input(1).is_constant or not takes_depthwise(op.geometry(node), node):
-        return None
-    ending = epilogue(node, axis=3)
-    if ending is None:
-        return None
-    context = {
-        "source": "input",
-        "pairing": "signed",
-        "fill": node.input(0).zero_point,
-        "spread_extra": "",
-        "y_type": "int8_t",
-        "packed_output": False,
-        "y_bits": 0,
-        "x_bits": 0,
-        "y_step": node.output.shape[3],
-        "pixel": node.input(0).shape[3],
-        "unsigned_bits": 0,
-    }
-    weights = node.constant(1)[0].transpose(2, 0, 1)
-    return DepthwiseJob(node, op.geometry(node), weights, ending, context, "depthwise_conv_2d_s8_dsp")
 
 
 def takes_depthwise(geometry: tuple[Axis, Axis], node: Node) -> bool:

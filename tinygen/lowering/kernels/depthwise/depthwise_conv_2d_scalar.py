@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 
 from tinygen.ir.ops.base import Node
+from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
-from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
 from tinygen.ir.ops.window import Axis
 from tinygen.lowering.ctypes import ctype
-from tinygen.lowering.kernels.support.activations.codes import kind_of, pixel_elements, smallest_integers
+from tinygen.lowering.kernels.support.activations.codes import pixel_elements, smallest_integers
 from tinygen.lowering.kernels.support.activations.window import window_context, window_stem
 from tinygen.lowering.kernels.support.epilogues.integer_layer import integer_layer
 from tinygen.lowering.kernels.support.epilogues.raised import LONG_FORMS, raised_epilogue
-from tinygen.lowering.kernels.support.epilogues.requantize import Epilogue, epilogue, staircase_of
+from tinygen.lowering.kernels.support.epilogues.requantize import Epilogue
 from tinygen.lowering.kernels.support.epilogues.staircase import Staircase
 from tinygen.lowering.kernels.support.loops import scalar
 from tinygen.lowering.kernels.support.loops.scalar import Copy
@@ -86,88 +86,56 @@ class Job:
         return self.multiplier == 1 and x.shape == y.shape and bytes_of_codes
 
 
-@kernel(DepthwiseConv2D, name="depthwise_conv_2d_s8_scalar", family="tinygen", isa="scalar")
-def depthwise_conv_2d_s8_scalar(node: Node) -> KernelPlan | None:
-    """Padded channels are copied one by one; small windows roll down the columns."""
-    return _short_product(int8_job(node))
-
-
-def int8_job(node: Node) -> Job | None:
-    """The job of an int8 layer; None where its weights are not known."""
-    op = node.op
-    assert isinstance(op, DepthwiseConv2D)
-    if node.output.dtype != np.int8 or not node.input(1).is_constant:
-        return None
-    ending = epilogue(node, axis=3)
-    if ending is None:
-        return None
-    weights = node.constant(1)[0].transpose(2, 0, 1)
-    context = scalar.int8_context(node)
-    copy = Copy(node.input(0).zero_point)
-    stem = "depthwise_conv_2d_s8_scalar"
-
-    def staircase() -> tuple[Staircase | None, np.ndarray]:
-        return staircase_of(node, axis=3)
-
-    return Job(node, op.geometry(node), op.multiplier(node), ending, weights, context, copy, stem, staircase)
-
-
-@kernel(IntegerConv2D, name="integer_conv_2d_depthwise_scalar", family="tinygen", isa="scalar")
-def integer_conv_2d_depthwise_scalar(node: Node) -> KernelPlan | None:
-    """Filters of one kernel each, weights and activations of up to 16 bits."""
-    return channel_by_channel(node)
-
-
-def channel_by_channel(node: Node) -> KernelPlan | None:
-    """The plan of an integer layer; None where there is no job."""
-    return _short_product(integer_job(node))
-
-
-def _short_product(job: Job | None) -> KernelPlan | None:
-    """The plan, with one product's upper word instead of 64 bits where sums are small."""
+@kernel(DepthwiseConv2D, Conv2D, name="depthwise_conv_2d_scalar", family="tinygen", isa="scalar")
+def depthwise_conv_2d_scalar(node: Node) -> KernelPlan | None:
+    """Padded channels are copied one by one; small windows roll down columns; codes and weights of up to 16 bits."""
+    job = job_of(node)
     if job is None:
         return None
     if job.ending.context["form"] not in LONG_FORMS:
         return plan_of(job)
+    # One product's upper word instead of 64 bits where sums are small.
     staircase, bias = job.staircase()
     ending = raised_epilogue(staircase, bias, unsigned_bits=job.ending.context.get("unsigned_bits", 0))
     return plan_of(replace(job, ending=ending or job.ending))
 
 
-def integer_job(node: Node) -> Job | None:
-    """The job of an integer layer; None where its filters have several kernels, or its integers more than 16 bits."""
+@kernel(DepthwiseConv2D, Conv2D, name="depthwise_conv_2d_scalar_unpacked", family="tinygen", isa="scalar")
+def depthwise_conv_2d_scalar_unpacked(node: Node) -> KernelPlan | None:
+    """The same with weights of less than 8 bits, or as indices of values of 16 bits."""
+    plan = depthwise_conv_2d_scalar(node)
+    return all_unpacked(plan) if plan else None
+
+
+def multiplier_of(node: Node) -> int | None:
+    """Filters of each input channel; None for a convolution whose filters have several kernels."""
+    op, channels = node.op, node.input(0).shape[3]
+    if isinstance(op, DepthwiseConv2D):
+        return op.multiplier(node)
+    assert isinstance(op, Conv2D)
+    return node.input(1).shape[0] // channels if op.groups(node) == channels and not op.is_tflite else None
+
+
+def job_of(node: Node) -> Job | None:
+    """The job; None for layers that are not depthwise, or whose integers have more than 16 bits."""
     op, x = node.op, node.input(0)
-    assert isinstance(op, IntegerConv2D)
-    copy = scalar.any_copy_of(x)
-    if copy is None or node.input(1).shape[3] != 1 or op.groups(node) != x.shape[3]:
+    assert isinstance(op, Conv2D | DepthwiseConv2D)
+    copy, multiplier = scalar.any_copy_of(x), multiplier_of(node)
+    if copy is None or multiplier is None:
         return None
-    layer = integer_layer(node, op.epilogue, wide=True, reads="halves" if copy.wide else "any")
+    layer = integer_layer(node, wide=True, reads="halves" if copy.wide else "any")
     if layer is None:
         return None
     weights = smallest_integers(layer.weights[..., 0])
     ending = scalar.moved(layer.epilogue, weights, copy)
-    stem = f"depthwise_conv_2d_{kind_of(x.integer)}_{kind_of(node.input(1).integer)}_scalar"
-    multiplier = len(weights) // x.shape[3]
-    headers = ("tinygen_codes.h", *scalar.HEADERS)
+    stem = f"depthwise_conv_2d_{layer.kinds}_scalar"
+    headers = (*layer.headers, *scalar.HEADERS)
 
     def staircase() -> tuple[Staircase | None, np.ndarray]:
-        return layer.staircase, layer.sums.bias + ending.rows[:, 0] - layer.epilogue.rows[:, 0]
+        found, bias = layer.staircase()
+        return found, bias + ending.rows[:, 0] - layer.epilogue.rows[:, 0]
 
     return Job(node, op.geometry(node), multiplier, ending, weights, layer.context, copy, stem, staircase, headers)
-
-
-@kernel(DepthwiseConv2D, name="depthwise_conv_2d_s8_scalar_unpacked", family="tinygen", isa="scalar")
-def depthwise_conv_2d_s8_scalar_unpacked(node: Node) -> KernelPlan | None:
-    """The same with weights of less than 8 bits."""
-    plan = _short_product(int8_job(node))
-    return all_unpacked(plan) if plan else None
-
-
-@kernel(IntegerConv2D, name="integer_conv_2d_depthwise_scalar_unpacked", family="tinygen", isa="scalar")
-def integer_conv_2d_depthwise_scalar_unpacked(node: Node) -> KernelPlan | None:
-    """The same with weights of less than 8 bits, or as indices of values of 16 bits."""
-    plan = channel_by_channel(node)
-    return all_unpacked(plan) if plan else None
 
 
 def plan_of(job: Job) -> KernelPlan | None:

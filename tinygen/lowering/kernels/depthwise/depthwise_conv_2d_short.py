@@ -7,9 +7,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tinygen.ir.ops.base import Node
+from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
-from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
-from tinygen.lowering.kernels.depthwise.depthwise_conv_2d_scalar import Job, int8_job, integer_job, plan_of
+from tinygen.lowering.kernels.depthwise.depthwise_conv_2d_scalar import Job, job_of, plan_of
 from tinygen.lowering.kernels.depthwise.short_products import short_epilogue
 from tinygen.lowering.kernels.support.loops.unpacked import ON_ARMV6M_UNPACKED, all_unpacked
 from tinygen.lowering.plan import KernelPlan, kernel
@@ -25,27 +25,14 @@ def _plan(job: Job | None) -> KernelPlan | None:
     return plan and plan.on_armv6m
 
 
-@kernel(DepthwiseConv2D, name="depthwise_conv_2d_s8_short", family="tinygen", isa="armv6m")
-def depthwise_conv_2d_s8_short(node: Node) -> KernelPlan | None:
-    """Small sums of products."""
-    return _plan(int8_job(node))
-
-
-@kernel(DepthwiseConv2D, name="depthwise_conv_2d_s8_short_unpacked", family="tinygen", isa="armv6m")
-def depthwise_conv_2d_s8_short_unpacked(node: Node) -> KernelPlan | None:
-    """The same with weights of less than 8 bits."""
-    plan = _plan(int8_job(node))
-    return all_unpacked(plan, ON_ARMV6M_UNPACKED) if plan else None
-
-
-@kernel(IntegerConv2D, name="integer_conv_2d_depthwise_short", family="tinygen", isa="armv6m")
-def integer_conv_2d_depthwise_short(node: Node) -> KernelPlan | None:
+@kernel(DepthwiseConv2D, Conv2D, name="depthwise_conv_2d_short", family="tinygen", isa="armv6m")
+def depthwise_conv_2d_short(node: Node) -> KernelPlan | None:
     """Codes of any encoding, small sums of products."""
-    return _plan(integer_job(node))
+    return _plan(job_of(node))
 
 
-@kernel(IntegerConv2D, name="integer_conv_2d_depthwise_short_unpacked", family="tinygen", isa="armv6m")
-def integer_conv_2d_depthwise_short_unpacked(node: Node) -> KernelPlan | None:
+@kernel(DepthwiseConv2D, Conv2D, name="depthwise_conv_2d_short_unpacked", family="tinygen", isa="armv6m")
+def depthwise_conv_2d_short_unpacked(node: Node) -> KernelPlan | None:
     """The same with weights of less than 8 bits, or as indices of values of 16 bits."""
-    plan = _plan(integer_job(node))
+    plan = _plan(job_of(node))
     return all_unpacked(plan, ON_ARMV6M_UNPACKED) if plan else None

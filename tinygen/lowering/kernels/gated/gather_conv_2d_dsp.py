@@ -14,7 +14,8 @@ from tinygen.ir.encodings import Levels
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.gather_conv_2d import GatherConv2D
 from tinygen.ir.ops.mixed_conv_2d import MixedConv2D
-from tinygen.lowering.kernels.conv.conv_2d_dsp import rows_job, rows_plans, windows_job, windows_plans
+from tinygen.lowering.kernels.conv.conv_2d_dsp import rows_plans, windows_plans
+from tinygen.lowering.kernels.conv.jobs import rows_job, windows_job
 from tinygen.lowering.kernels.support.activations.codes import kind_of
 from tinygen.lowering.kernels.support.activations.widening import whole_words
 from tinygen.lowering.kernels.support.epilogues.integer_layer import output_values, read_values

@@ -140,7 +140,7 @@ def dense_sums(node: Node, values: Sequence[np.ndarray]) -> np.ndarray:
     """The accumulators of a FULLY_CONNECTED, int64."""
     weights = values[1]
     x = mac.centred(values[0].reshape(-1, weights.shape[1]), node.input(0))
-    return mac.integer_matmul(x, mac.centred(weights, node.input(1)).T) + mac.bias_value(node, values)
+    return mac.product(x, mac.centred(weights, node.input(1)).T) + mac.bias_value(node, values)
 
 
 def dense_codes(node: Node, scaled: np.ndarray) -> list[np.ndarray]:

@@ -34,8 +34,8 @@ from tinygen.ir.encodings import WORD_BITS, Binary, pack_bits
 from tinygen.ir.epilogue import Epilogue, Threshold
 from tinygen.ir.ops import integer_mac
 from tinygen.ir.ops.base import Node
-from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
-from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
+from tinygen.ir.ops.conv_2d import Conv2D
+from tinygen.ir.ops.fully_connected import FullyConnected
 from tinygen.ir.ops.window import Axis
 from tinygen.lowering.kernels.support.activations import codes
 from tinygen.lowering.plan import Constant, KernelPlan
@@ -152,9 +152,9 @@ def bit_layer(node: Node) -> BitLayer | None:
     both = isinstance(x.encoding, Binary) and isinstance(weights.encoding, Binary) and weights.is_constant
     if not both or integer_mac.kernel_scales(node) is not None:
         return None
-    assert isinstance(op, IntegerConv2D | IntegerFullyConnected)
+    assert isinstance(op, Conv2D | FullyConnected)
     bits = node.constant(1).astype(np.uint8)
-    if isinstance(op, IntegerConv2D):
+    if isinstance(op, Conv2D):
         if op.groups(node) != 1:
             return None
         batch, (rows, columns) = x.shape[0], op.geometry(node)
@@ -164,7 +164,7 @@ def bit_layer(node: Node) -> BitLayer | None:
             return None
         batch, rows, columns = x.size // depth, _whole(1), _whole(depth // channels)
         bits = bits.reshape(len(bits), 1, -1, channels)
-    falling, epilogue = _rising(op.epilogue, len(bits))
+    falling, epilogue = _rising(op.of_sums, len(bits))
     packed = isinstance(node.output.encoding, Binary)
     output = codes.output_context(node.output)
     return BitLayer(batch, rows, columns, bits ^ falling[:, None, None, None], epilogue, output, packed)

@@ -1,11 +1,11 @@
 """Layers on integer codes for the multiplying kernels: int8 weights, codes as stored, an epilogue.
 
-Channels whose codes fall as the accumulator rises get their weights negated, so that all rise. Epilogues become the
-forms of support/requantize.j2: `sign` for a bit, `fused` (multiply-add and saturate) where that is proven to equal the
-epilogue on every accumulator that can occur, else `octaves` (thresholds
-that lie as powers do: a guess and a comparison), `cells` (the guess from a table), `steps` or `rescale`, which are the
-epilogues as they are written. Kernels for cores that count leading zeros ask for `powers` instead of `octaves`
-(`by_lengths`): no thresholds at all.
+Layers with TFLite's epilogue have that of `requantize.epilogue`. Of others, channels whose codes fall as the
+accumulator rises get their weights negated, so that all rise. Epilogues become the forms of support/requantize.j2:
+`sign` for a bit, `fused` (multiply-add and saturate) where that is proven to equal the epilogue on every accumulator
+that can occur, else `octaves` (thresholds that lie as powers do: a guess and a comparison), `cells` (the guess from a
+table), `steps` or `rescale`, which are the epilogues as they are written. Kernels for cores that count leading zeros
+ask for `powers` instead of `octaves` (`by_lengths`): no thresholds at all.
 """
 
 from __future__ import annotations
@@ -22,15 +22,17 @@ from tinygen.ir.epilogue import Epilogue as Ending
 from tinygen.ir.epilogue import Rescale, Threshold
 from tinygen.ir.ops import integer_mac
 from tinygen.ir.ops.base import Node
+from tinygen.ir.ops.conv_2d_add import Conv2DAdd
 from tinygen.ir.ops.mac import accumulator_range
+from tinygen.ir.ops.mac_layer import MacLayer
 from tinygen.ir.tensor import Tensor
 from tinygen.lowering.ctypes import ctype
-from tinygen.lowering.kernels.support.activations.codes import pixel_elements
+from tinygen.lowering.kernels.support.activations.codes import kind_of, pixel_elements
 from tinygen.lowering.kernels.support.activations.widening import fits_int16, needs_widening
 from tinygen.lowering.kernels.support.epilogues.cells import fit_cells
 from tinygen.lowering.kernels.support.epilogues.octaves import fit_octaves
 from tinygen.lowering.kernels.support.epilogues.powers import fit_powers
-from tinygen.lowering.kernels.support.epilogues.requantize import Epilogue, write_columns
+from tinygen.lowering.kernels.support.epilogues.requantize import Epilogue, epilogue, staircase_of, write_columns
 from tinygen.lowering.kernels.support.epilogues.staircase import Fit, Staircase, fit
 from tinygen.lowering.plan import Field
 
@@ -50,36 +52,51 @@ class IntegerLayer:
     """A layer with prepared weights and epilogue.
 
     Attributes:
-        weights: integers [O, ...], int64; those of falling channels negated.
+        node: the layer.
+        weights: integers [O, ..., I], int64, of depthwise layers too; those of falling channels negated.
         falling: bool [O].
         epilogue: its biases include the contribution of the codes' zero point.
         context: template values of input and output.
-        sums: what the epilogue was made of.
+        sums: what the epilogue was made of; None for TFLite's.
     """
+
+    node: Node
 
     weights: np.ndarray
     falling: np.ndarray
     epilogue: Epilogue
     context: dict[str, Any]
-    sums: FinishedSums
+    sums: FinishedSums | None
+
+    @property
+    def kinds(self) -> str:
+        """Of activations and weights, for names of C functions."""
+        x, weights = self.node.input(0), self.node.input(1)
+        return "s8" if self.sums is None else f"{kind_of(x.integer)}_{kind_of(weights.integer)}"
+
+    @property
+    def headers(self) -> tuple[str, ...]:
+        """Needed to read and write its codes."""
+        return () if self.sums is None else ("tinygen_codes.h",)
 
     @property
     def by_lengths(self) -> IntegerLayer:
         """The layer for cores that count leading zeros in an instruction."""
         sums, form = self.sums, self.epilogue.context["form"]
-        if not isinstance(sums.rising, Threshold) or form not in ("octaves", "cells", "steps"):
+        if sums is None or not isinstance(sums.rising, Threshold) or form not in ("octaves", "cells", "steps"):
             return self
         found = _powers(sums.rising, sums)
         return self if found is None else replace(self, epilogue=found)
 
-    @property
-    def staircase(self) -> Staircase | None:
-        """The staircase of multi-bit codes that are nearly linear in the sums, without clamps of channels."""
-        rising = self.sums.rising
-        forms = ("fused", "rescale", "rescale_high")
+    def staircase(self) -> tuple[Staircase | None, np.ndarray]:
+        """The staircase of codes that are nearly linear in the sums, without clamps of channels; and biases."""
+        sums = self.sums
+        if sums is None:
+            return staircase_of(self.node, axis=channel_axis(self.node))
+        rising, forms = sums.rising, ("fused", "rescale", "rescale_high")
         if self.epilogue.context["form"] not in forms or rising is None or _clamps(rising):
-            return None
-        return _staircase(rising, self.sums.lows, self.sums.highs, self.sums.unit)
+            return None, sums.bias
+        return _staircase(rising, sums.lows, sums.highs, sums.unit), sums.bias
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,44 +123,67 @@ class FinishedSums:
 
 def integer_layer(
     node: Node,
-    epilogue: Ending | None,
     unit: int = 1,
     *,
     scaled: bool = False,
     wide: bool = False,
     reads: Literal["bytes", "halves", "any"] = "bytes",
 ) -> IntegerLayer | None:
-    """None for layers that the multiplying kernels do not support: other encodings of activations, wide weights, kernel
-    scales, a multiplier of -2**31.
+    """None for layers that the multiplying kernels do not support: floats, other encodings of activations, wide
+    weights, kernel scales, a multiplier of -2**31, scales that no form of TFLite's epilogue has.
 
     Args:
-        node: the layer.
-        epilogue: its operator's.
+        node: a layer of multiply-accumulates.
         unit: the kernel's sums are this many times the accumulators.
         scaled: the kernel is one for kernel scales, and none without; `weights` are then not yet scaled.
         wide: weights may be int16.
         reads: which codes the kernel takes: bytes, also those of 16 bits, or of any encoding whose integers fit int16.
     """
-    tensor = node.input(0)
+    op, tensor = node.op, node.input(0)
+    assert isinstance(op, MacLayer)
+    if op.is_tflite:
+        return None if scaled else _tflite_layer(node, unit)
+    ending = op.of_sums
     x = read_values(tensor) if reads == "any" else _activations(tensor, halves=reads == "halves")
     if x is None or not node.input(1).is_constant or (integer_mac.kernel_scales(node) is not None) != scaled:
         return None
-    if isinstance(epilogue, Rescale) and min(epilogue.multiplier) < -_NEVER:
+    if isinstance(ending, Rescale) and min(ending.multiplier) < -_NEVER:
         return None  # which cannot be negated in int32
     weights = integer_mac.weight_integers(node)
-    falling = falling_channels(epilogue, len(weights))
+    falling = falling_channels(ending, len(weights))
     weights = np.where(falling.reshape(-1, *[1] * (weights.ndim - 1)), -weights, weights)
     largest = 2**15 - 1 if wide else 127
     if weights.min(initial=0) < -largest - 1 or weights.max(initial=0) > largest:
         return None
     flat = (integer_mac.scaled_weights(node, weights) if scaled else weights).reshape(len(weights), -1)
     lows, highs = _reachable(node.input(0), flat)
-    rising = rising_epilogue(epilogue, len(weights))
+    rising = rising_epilogue(ending, len(weights))
     if int(max(np.abs(lows).max(), np.abs(highs).max())) * unit >= _LARGEST:
         return None
     sums = FinishedSums(rising, lows, highs, -x["zero"] * flat.sum(axis=1), unit)
     context = {key: value for key, value in x.items() if key != "zero"} | output_values(node.output)
-    return IntegerLayer(weights, falling, _epilogue(sums, node.output), context, sums)
+    return IntegerLayer(node, weights, falling, _epilogue(sums, node.output), context, sums)
+
+
+def _tflite_layer(node: Node, unit: int) -> IntegerLayer | None:
+    """An int8 layer of TFLite, or a convolution with a sum; None where no form of its epilogue fits."""
+    op, x, y = node.op, node.input(0), node.output
+    alone = op.convolution(node) if isinstance(op, Conv2DAdd) else node
+    if y.dtype != np.int8 or not node.input(1).is_constant:
+        return None
+    ending = epilogue(alone, axis=channel_axis(node), unit=unit)
+    if ending is None:
+        return None
+    weights = np.swapaxes(node.constant(1), 0, channel_axis(node)).astype(np.int64)
+    read = {"spread": "tg_spread", "spread_extra": "", "fill": x.zero_point, "source": "input"}
+    context = read | output_values(y) | {"unsigned_bits": 0}
+    return IntegerLayer(node, weights, np.zeros(len(weights), bool), ending, context, None)
+
+
+def channel_axis(node: Node) -> int:
+    """The axis of output channels in the weights of a layer of multiply-accumulates."""
+    assert isinstance(node.op, MacLayer)
+    return node.op.CHANNEL_AXIS
 
 
 def finished_sums(epilogue: Ending | None, y: Tensor, lows: np.ndarray, highs: np.ndarray) -> Epilogue:

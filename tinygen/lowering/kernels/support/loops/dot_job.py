@@ -11,7 +11,6 @@ from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.conv_2d_add import Conv2DAdd
 from tinygen.ir.ops.gather_conv_2d import GatherConv2D
-from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
 from tinygen.lowering.ctypes import ctype
 from tinygen.lowering.kernels.support.activations.codes import pixel_elements
 from tinygen.lowering.kernels.support.activations.widening import Widening, whole_words
@@ -28,7 +27,7 @@ AHEAD = 8
 SPREAD = 1.35
 """Instructions per element that is widened after a copy of whole rows, measured."""
 
-Convolution = Conv2D | GatherConv2D | IntegerConv2D
+Convolution = Conv2D | GatherConv2D
 
 
 @dataclass(frozen=True, eq=False)

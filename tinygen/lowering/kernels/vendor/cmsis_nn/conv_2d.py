@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinygen.ir.fixed_point import Rounding
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.lowering.kernels.support.activations.window import window_stem
@@ -17,13 +16,13 @@ _S16_COLUMNS = 512
 """Beyond these taps (MAX_COL_COUNT) the plain and DSP forms of arm_convolve_s16 no longer add up right."""
 
 
-@kernel(Conv2D, name="cmsis_nn_conv_2d", family=support.FAMILY)
+@kernel(Conv2D, of="tflite", name="cmsis_nn_conv_2d", family=support.FAMILY)
 def conv_2d(node: Node) -> KernelPlan | None:
     """Any window, stride and dilation; groups in int8 only; halves away from zero."""
     op = node.op
     assert isinstance(op, Conv2D)
     suffix = support.type_suffix(node)
-    if suffix is None or not node.input(1).is_constant or op.rounding is not Rounding.TWICE:
+    if suffix is None or not node.input(1).is_constant or not op.rounds_as_litert_does:
         return None
     if suffix == "s16" and not _s16_is_exact(node, op):
         return None

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tinygen.ir.fixed_point import Rounding, multiply_by_quantized_multiplier_64
+from tinygen.ir.fixed_point import multiply_by_quantized_multiplier_64
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.fully_connected import FullyConnected
 from tinygen.lowering.kernels.vendor import support as vendor
@@ -27,13 +27,13 @@ def arithmetic(node: Node, values: Sequence[np.ndarray]) -> list[np.ndarray]:
     return vendor.dense_codes(node, multiply_by_quantized_multiplier_64(sums, *vendor.scales(node)))
 
 
-@kernel(FullyConnected, name="cmsis_nn_fully_connected", family=support.FAMILY, arithmetic=arithmetic)
+@kernel(FullyConnected, of="tflite", name="cmsis_nn_fully_connected", family=support.FAMILY, arithmetic=arithmetic)
 def fully_connected(node: Node) -> KernelPlan | None:
     """Per tensor or per channel; int16 per tensor only; no layers that round halves upwards."""
     op = node.op
     assert isinstance(op, FullyConnected)
     suffix = support.type_suffix(node)
-    if suffix is None or not node.input(1).is_constant or op.rounding is not Rounding.REAL:
+    if suffix is None or not node.input(1).is_constant or not op.rounds_as_litert_does:
         return None
     dense = vendor.Dense.of(node)
     outputs, depth = dense.shape

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinygen.ir.fixed_point import Rounding
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.window import Axis
@@ -18,13 +17,13 @@ _WIDE = 16
 """Bytes of a vector: rows of a filter that are shorter are handled a window at a time, with every edge looked at."""
 
 
-@kernel(Conv2D, name="esp_nn_conv_2d", family=support.FAMILY, unless=support.VECTORS)
+@kernel(Conv2D, of="tflite", name="esp_nn_conv_2d", family=support.FAMILY, unless=support.VECTORS)
 def conv_2d(node: Node) -> KernelPlan | None:
     """Any window and stride; halves away from zero; no groups."""
     return _plan(node)
 
 
-@kernel(Conv2D, name="esp_nn_conv_2d_vectors", family=support.FAMILY, isa=support.VECTORS)
+@kernel(Conv2D, of="tflite", name="esp_nn_conv_2d_vectors", family=support.FAMILY, isa=support.VECTORS)
 def conv_2d_vectors(node: Node) -> KernelPlan | None:
     """The same, where windows do not reach further behind the input than they do before it, but for one element."""
     op = node.op
@@ -46,7 +45,7 @@ def _plan(node: Node) -> KernelPlan | None:
     op = node.op
     assert isinstance(op, Conv2D)
     rows, columns = geometry = op.geometry(node)
-    if not support.computes(node) or not node.input(1).is_constant or op.rounding is not Rounding.TWICE:
+    if not support.computes(node) or not node.input(1).is_constant or not op.rounds_as_litert_does:
         return None
     if op.groups(node) != 1 or rows.dilation != 1 or columns.dilation != 1:
         return None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tinygen.ir.fixed_point import Rounding
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.fully_connected import FullyConnected
 from tinygen.lowering.kernels.vendor import support as vendor
@@ -22,6 +21,7 @@ _LONGEST = 65535
 def _dense(isa: str = "c99", unless: str = "", suffix: str = "") -> Callable[[PlanFunction], PlanFunction]:
     return kernel(
         FullyConnected,
+        of="tflite",
         name=f"esp_nn_fully_connected{suffix}",
         family=support.FAMILY,
         isa=isa,
@@ -46,7 +46,7 @@ def fully_connected_vectors(node: Node) -> KernelPlan | None:
 def _plan(node: Node) -> KernelPlan | None:
     op = node.op
     assert isinstance(op, FullyConnected)
-    if not support.computes(node) or not node.input(1).is_constant or op.rounding is not Rounding.REAL:
+    if not support.computes(node) or not node.input(1).is_constant or not op.rounds_as_litert_does:
         return None
     dense = vendor.Dense.of(node)
     outputs, depth = dense.shape

@@ -10,7 +10,7 @@ import numpy as np
 from tinygen.ir.encodings import Binary
 from tinygen.ir.ops import integer_mac
 from tinygen.ir.ops.base import Node
-from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
+from tinygen.ir.ops.fully_connected import FullyConnected
 from tinygen.ir.tensor import Tensor
 from tinygen.lowering.kernels.dense.fully_connected import blocks_of
 from tinygen.lowering.kernels.support.activations.codes import kind_of, smallest_integers
@@ -35,25 +35,25 @@ _SUMMED = 4.0
 """Cycles to add up four activations."""
 
 
-@kernel(IntegerFullyConnected, name="integer_fully_connected_pairs_dsp", family="tinygen", isa="dsp")
-def integer_fully_connected_pairs_dsp(node: Node) -> KernelPlan | None:
+@kernel(FullyConnected, of="codes", name="fully_connected_pairs_dsp", family="tinygen", isa="dsp")
+def fully_connected_pairs_dsp(node: Node) -> KernelPlan | None:
     """Eight or four outputs at a time, any encodings whose integers fit int16."""
     return pairs_plan(node)
 
 
 def pairs_plan(node: Node, *, by_four: bool = False) -> KernelPlan | None:
-    """The plan of `integer_fully_connected_pairs_dsp`.
+    """The plan of `fully_connected_pairs_dsp`.
 
     Args:
         by_four: no more than four outputs at a time.
     """
     op, x = node.op, node.input(0)
-    assert isinstance(op, IntegerFullyConnected)
+    assert isinstance(op, FullyConnected)
     outputs, depth = node.input(1).shape
     if depth % x.shape[-1]:
         return None
     scaled = integer_mac.kernel_scales(node) is not None
-    layer = integer_layer(node, op.epilogue, scaled=scaled, wide=True, reads="any")
+    layer = integer_layer(node, scaled=scaled, wide=True, reads="any")
     if layer is None:
         return None
     epilogue = layer.by_lengths.epilogue
@@ -75,7 +75,7 @@ def pairs_plan(node: Node, *, by_four: bool = False) -> KernelPlan | None:
     layout = f"{[outputs, depth]} {'pairs' if is_wide else 'fours'} of taps, {turns} outputs in turn"
     each = (_WIDE if is_wide else _BYTES) * (1.0 if blocks[0]["width"] == _EIGHT else _BY_FOUR)
     return KernelPlan(
-        template="dense/integer_fully_connected_pairs_dsp.c.j2",
+        template="dense/fully_connected_pairs_dsp.c.j2",
         stem=f"fully_connected_{kind_of(x.integer)}_{kind_of(node.input(1).integer)}_dsp_{depth}x{outputs}",
         context={
             "rows": rows,

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tinygen.ir.ops.base import Node
-from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
-from tinygen.lowering.kernels.dense.integer_fully_connected_pairs_dsp import pairs_plan
+from tinygen.ir.ops.fully_connected import FullyConnected
+from tinygen.lowering.kernels.dense.fully_connected_pairs_dsp import pairs_plan
 from tinygen.lowering.kernels.support.weights import coded_weights
 from tinygen.lowering.kernels.support.weights.coded_weights import find_any_code, pack_blocks
 from tinygen.lowering.plan import Constant, KernelPlan, kernel
 
 
-@kernel(IntegerFullyConnected, name="integer_fully_connected_packed_pairs_dsp", family="tinygen", isa="dsp")
-def integer_fully_connected_packed_pairs_dsp(node: Node) -> KernelPlan | None:
-    """As `integer_fully_connected_pairs_dsp`, with weights of 16 bits from codes: slower, but a third of the flash."""
+@kernel(FullyConnected, of="codes", name="fully_connected_packed_pairs_dsp", family="tinygen", isa="dsp")
+def fully_connected_packed_pairs_dsp(node: Node) -> KernelPlan | None:
+    """As `fully_connected_pairs_dsp`, with weights of 16 bits from codes: slower, but a third of the flash."""
     plan = pairs_plan(node, by_four=True)
     if plan is None or not plan.context["wide_weights"]:
         return None

@@ -11,8 +11,8 @@ import numpy as np
 from tinygen.ir.encodings import Binary
 from tinygen.ir.ops import integer_mac
 from tinygen.ir.ops.base import Node
-from tinygen.ir.ops.integer_fully_connected import IntegerFullyConnected
-from tinygen.lowering.kernels.dense.integer_fully_connected_pairs_dsp import filled, pairs_of_taps
+from tinygen.ir.ops.fully_connected import FullyConnected
+from tinygen.lowering.kernels.dense.fully_connected_pairs_dsp import filled, pairs_of_taps
 from tinygen.lowering.kernels.support.activations.codes import kind_of
 from tinygen.lowering.kernels.support.activations.widening import widening
 from tinygen.lowering.kernels.support.epilogues.integer_layer import integer_layer
@@ -33,25 +33,30 @@ _EACH, _OUTPUTS, _TABLE = 1.27, 2.0, 450.0
 
 
 @kernel(
-    IntegerFullyConnected, name="integer_fully_connected_table_dsp", family="tinygen", isa="dsp", unless="dual-issue"
+    FullyConnected,
+    of="codes",
+    name="fully_connected_table_dsp",
+    family="tinygen",
+    isa="dsp",
+    unless="dual-issue",
 )
-def integer_fully_connected_table_dsp(node: Node) -> KernelPlan | None:
+def fully_connected_table_dsp(node: Node) -> KernelPlan | None:
     """Five outputs at a time, as many as there are registers for; four where outputs are bits."""
     return _plan(node, _FIVE)
 
 
-@kernel(IntegerFullyConnected, name="integer_fully_connected_table_dual", family="tinygen", isa="dual-issue")
-def integer_fully_connected_table_dual(node: Node) -> KernelPlan | None:
+@kernel(FullyConnected, of="codes", name="fully_connected_table_dual", family="tinygen", isa="dual-issue")
+def fully_connected_table_dual(node: Node) -> KernelPlan | None:
     """Four outputs at a time, whose indices are a word."""
     return _plan(node, _FOUR)
 
 
 def _plan(node: Node, width: int) -> KernelPlan | None:
     op, x = node.op, node.input(0)
-    assert isinstance(op, IntegerFullyConnected)
+    assert isinstance(op, FullyConnected)
     outputs, depth = node.input(1).shape
     scaled = integer_mac.kernel_scales(node) is not None
-    layer = None if depth % x.shape[-1] else integer_layer(node, op.epilogue, scaled=scaled, wide=True, reads="any")
+    layer = None if depth % x.shape[-1] else integer_layer(node, scaled=scaled, wide=True, reads="any")
     if layer is None:
         return None
     weights = integer_mac.scaled_weights(node, layer.weights)
@@ -71,7 +76,7 @@ def _plan(node: Node, width: int) -> KernelPlan | None:
     book[: len(values)] = values
     layout = f"{[outputs, depth]} pairs of indices of taps, {width} outputs in turn"
     return KernelPlan(
-        template="dense/integer_fully_connected_table_dsp.c.j2",
+        template="dense/fully_connected_table_dsp.c.j2",
         stem=f"fully_connected_{kind_of(x.integer)}_{kind_of(node.input(1).integer)}_table_dsp_{depth}x{outputs}",
         context={
             "rows": rows,

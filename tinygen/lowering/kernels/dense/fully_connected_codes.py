@@ -1,35 +1,39 @@
-"""Plain kernel of convolutions on integer codes."""
+"""Plain kernel of dense layers on integer codes."""
 
 from __future__ import annotations
 
 from tinygen.ir.ops.base import Node
-from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
+from tinygen.ir.ops.fully_connected import FullyConnected
 from tinygen.lowering.ctypes import ctype
 from tinygen.lowering.kernels.support.activations import codes
-from tinygen.lowering.kernels.support.activations.window import window_context, window_stem
 from tinygen.lowering.plan import KernelPlan, kernel
 
 
-@kernel(IntegerConv2D, name="integer_conv_2d")
-def integer_conv_2d(node: Node) -> KernelPlan | None:
+@kernel(FullyConnected, of="codes", name="fully_connected_codes")
+def fully_connected_codes(node: Node) -> KernelPlan | None:
     """Plain loops, any encoding."""
     op, x = node.op, node.input(0)
-    assert isinstance(op, IntegerConv2D)
+    assert isinstance(op, FullyConnected)
     activations = codes.activation_context(x)
     if activations is None or not node.input(1).is_constant:
         return None
-    geometry = op.geometry(node)
+    outputs, depth = node.input(1).shape
+    if depth % x.shape[-1]:
+        return None
+    pixels = depth // x.shape[-1]
     weights, arrays = codes.plain_weights(node)
-    after = codes.ending(op.epilogue)
+    after = codes.ending(op.of_sums)
     kinds = f"{codes.kind_of(x.integer)}_{codes.kind_of(node.input(1).integer)}"
     return KernelPlan(
-        template="conv/integer_conv_2d.c.j2",
-        stem=window_stem(f"conv_2d_{kinds}", geometry),
+        template="dense/fully_connected_codes.c.j2",
+        stem=f"fully_connected_{kinds}",
         context={
-            **window_context(node, geometry),
+            "rows": x.size // depth,
+            "depth": depth,
+            "out_c": outputs,
+            "pixels": pixels,
             "pixel": codes.pixel_elements(x),
-            "depth": node.input(1).shape[3],
-            "groups": op.groups(node),
+            "row_words": pixels * codes.pixel_elements(x),
             "activations": activations,
             "input_type": ctype(x.memory_dtype),
             "after": after.context,
@@ -38,5 +42,5 @@ def integer_conv_2d(node: Node) -> KernelPlan | None:
         },
         constants=(*arrays, *after.constants),
         headers=codes.HEADERS,
-        cycles=9.0 * op.macs(node) + (20.0 + after.cycles) * node.output.size,
+        cycles=9.0 * op.macs(node) + (10.0 + after.cycles) * node.output.size,
     )

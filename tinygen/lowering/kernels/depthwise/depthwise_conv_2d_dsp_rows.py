@@ -1,8 +1,9 @@
-"""Depthwise convolutions on integer codes with the kernels of DEPTHWISE_CONV_2D for Armv7E-M."""
+"""Depthwise convolutions for Armv7E-M: four channels at a time, pairs of rows (depthwise_conv_2d_dsp.py)."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ import numpy as np
 from tinygen.ir.encodings import Binary, Levels
 from tinygen.ir.ops import integer_mac
 from tinygen.ir.ops.base import Node
-from tinygen.ir.ops.integer_conv_2d import IntegerConv2D
+from tinygen.ir.ops.conv_2d import Conv2D
+from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinygen.lowering.kernels.depthwise.depthwise_conv_2d_dsp import (
     UNPACKING,
     DepthwiseJob,
@@ -18,75 +20,70 @@ from tinygen.lowering.kernels.depthwise.depthwise_conv_2d_dsp import (
     takes_depthwise,
     unpacked_depthwise,
 )
-from tinygen.lowering.kernels.depthwise.depthwise_conv_2d_scalar import channel_by_channel
-from tinygen.lowering.kernels.support.activations.codes import kind_of, pixel_elements, smallest_integers
+from tinygen.lowering.kernels.depthwise.depthwise_conv_2d_scalar import depthwise_conv_2d_scalar, multiplier_of
+from tinygen.lowering.kernels.support.activations.codes import pixel_elements, smallest_integers
 from tinygen.lowering.kernels.support.activations.widening import needs_widening, widening
 from tinygen.lowering.kernels.support.epilogues.integer_layer import IntegerLayer, integer_layer
 from tinygen.lowering.kernels.support.loops.unpacked import all_unpacked
 from tinygen.lowering.plan import KernelPlan, kernel
 
-_HEADERS = ("tinygen_codes.h", "tinygen_depthwise.h", "tinygen_math.h", "tinygen_simd.h", "tinygen_widen.h")
+_HEADERS = ("tinygen_depthwise.h", "tinygen_math.h", "tinygen_simd.h")
+_HEADERS_OF_CODES = ("tinygen_codes.h", *_HEADERS, "tinygen_widen.h")
 # Instructions for four channels of a pair of rows.
 _CYCLES = {"signed": 16.0, "unsigned": 20.0, "levels": 28.0, "values": 34.0, "bits": 36.0}
 _UNITS = (1, 16)
 
 
-@kernel(IntegerConv2D, name="integer_depthwise_dsp_rows", family="tinygen", isa="dsp", unpacks=True, packs=True)
-def integer_depthwise_dsp_rows(node: Node) -> KernelPlan | None:
-    """Four channels at a time, any encodings whose integers fit int16."""
+_rows = partial(kernel, DepthwiseConv2D, Conv2D, family="tinygen", unpacks=True, packs=True)
+
+
+@_rows(name="depthwise_conv_2d_dsp_rows", isa="dsp")
+def depthwise_conv_2d_dsp_rows(node: Node) -> KernelPlan | None:
+    """Four channels at a time; every pair of input rows is made once and used by all windows that contain it."""
     job = _job(node)
     return depthwise_plan(job, dual_issue=False) if job else None
 
 
-@kernel(IntegerConv2D, name="integer_depthwise_dual_rows", family="tinygen", isa="dual-issue", unpacks=True, packs=True)
-def integer_depthwise_dual_rows(node: Node) -> KernelPlan | None:
+@_rows(name="depthwise_conv_2d_dual_rows", isa="dual-issue")
+def depthwise_conv_2d_dual_rows(node: Node) -> KernelPlan | None:
     """The same, in the order of a core that issues two instructions at once."""
     job = _job(node)
     return depthwise_plan(job, dual_issue=True) if job else None
 
 
-@kernel(
-    IntegerConv2D, name="integer_depthwise_dsp_rows_unpacked", family="tinygen", isa="dsp", unpacks=True, packs=True
-)
-def integer_depthwise_dsp_rows_unpacked(node: Node) -> KernelPlan | None:
+@_rows(name="depthwise_conv_2d_dsp_rows_unpacked", isa="dsp")
+def depthwise_conv_2d_dsp_rows_unpacked(node: Node) -> KernelPlan | None:
     """The same with weights of less than 8 bits, or as indices of values of 16 bits."""
     return unpacked_depthwise(_job(node), dual_issue=False)
 
 
-@kernel(
-    IntegerConv2D,
-    name="integer_depthwise_dual_rows_unpacked",
-    family="tinygen",
-    isa="dual-issue",
-    unpacks=True,
-    packs=True,
-)
-def integer_depthwise_dual_rows_unpacked(node: Node) -> KernelPlan | None:
+@_rows(name="depthwise_conv_2d_dual_rows_unpacked", isa="dual-issue")
+def depthwise_conv_2d_dual_rows_unpacked(node: Node) -> KernelPlan | None:
     """The same in that order."""
     return unpacked_depthwise(_job(node), dual_issue=True)
 
 
-@kernel(IntegerConv2D, name="integer_depthwise_channels_dsp", family="tinygen", isa="dsp")
-def integer_depthwise_channels_dsp(node: Node) -> KernelPlan | None:
+@kernel(Conv2D, of="codes", name="depthwise_conv_2d_channels_dsp", family="tinygen", isa="dsp")
+def depthwise_conv_2d_channels_dsp(node: Node) -> KernelPlan | None:
     """One channel after the other, where no pairs of rows are made: codes of 16 bits, dilated rows.
 
     The C and the prediction are those of cores without SIMD.
     """
-    return None if _job(node) else channel_by_channel(node)
+    return None if _job(node) else depthwise_conv_2d_scalar(node)
 
 
-@kernel(IntegerConv2D, name="integer_depthwise_channels_dsp_unpacked", family="tinygen", isa="dsp")
-def integer_depthwise_channels_dsp_unpacked(node: Node) -> KernelPlan | None:
+@kernel(Conv2D, of="codes", name="depthwise_conv_2d_channels_dsp_unpacked", family="tinygen", isa="dsp")
+def depthwise_conv_2d_channels_dsp_unpacked(node: Node) -> KernelPlan | None:
     """The same with weights of less than 8 bits, or as indices of values of 16 bits."""
-    plan = None if _job(node) else channel_by_channel(node)
+    plan = depthwise_conv_2d_channels_dsp(node)
     return all_unpacked(plan, UNPACKING) if plan else None
 
 
 def _job(node: Node) -> DepthwiseJob | None:
     op, x = node.op, node.input(0)
-    assert isinstance(op, IntegerConv2D)
+    assert isinstance(op, Conv2D | DepthwiseConv2D)
     geometry = op.geometry(node)
-    if node.input(1).shape[3] > 1 or op.groups(node) == 1 or not takes_depthwise(geometry, node):
+    if multiplier_of(node) is None or x.shape[3] == 1 or not takes_depthwise(geometry, node):
         return None
     if x.dtype == np.int16:
         return None  # pairs are made of bytes
@@ -107,10 +104,10 @@ def _job(node: Node) -> DepthwiseJob | None:
         weights,
         layer.epilogue,
         {key: value for key, value in context.items() if key != "spread"},
-        f"depthwise_conv_2d_{kind_of(x.integer)}_{kind_of(node.input(1).integer)}_dsp",
+        f"depthwise_conv_2d_{layer.kinds}_dsp",
         _CYCLES[kind],
         widening(x, 1, 0) if kind == "values" else None,
-        _HEADERS,
+        _HEADERS if layer.sums is None else _HEADERS_OF_CODES,
     )
 
 
@@ -134,13 +131,13 @@ def _weights(node: Node) -> tuple[IntegerLayer, np.ndarray] | None:
 
 def _in_units(node: Node, unit: int) -> tuple[IntegerLayer | None, np.ndarray]:
     op = node.op
-    assert isinstance(op, IntegerConv2D)
-    scaled = integer_mac.kernel_scales(node) is not None
-    layer = integer_layer(node, op.epilogue, unit, scaled=scaled, wide=True, reads="any")
+    assert isinstance(op, Conv2D | DepthwiseConv2D)
+    scaled = not op.is_tflite and integer_mac.kernel_scales(node) is not None
+    layer = integer_layer(node, unit, scaled=scaled, wide=True, reads="any")
     if layer is None:
         return None, np.zeros(0)
-    weights = integer_mac.scaled_weights(node, layer.weights)[..., 0] * unit
-    return layer.by_lengths, smallest_integers(weights)
+    weights = integer_mac.scaled_weights(node, layer.weights) if scaled else layer.weights
+    return layer.by_lengths, smallest_integers(weights[..., 0] * unit)
 
 
 def _pairing(node: Node) -> str:

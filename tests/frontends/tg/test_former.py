@@ -1,0 +1,34 @@
+"""Files that tinygen 0.2 wrote."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from tinygen.frontends.tg import load_tg, read_tg, write_tg
+from tinygen.ir.epilogue import Rescale, Tflite
+from tinygen.ir.fixed_point import Activation, Rounding
+from tinygen.ir.interpreter import evaluate
+
+LAYERS = Path(__file__).parent / "former" / "layers.tg"
+"""Six layers: a convolution, a depthwise and a transposed one and a dense layer of TFLite, a convolution of codes with
+kernel scales, and a dense one without an epilogue; beside it inputs, and the outputs that 0.2 computed."""
+
+
+def test_layers() -> None:
+    graph = load_tg(LAYERS, "m")
+    endings = {op.name: op.epilogue for op in graph.ops}  # type: ignore[attr-defined]
+    assert isinstance(endings.pop("codes"), Rescale)
+    assert endings == {
+        "conv": Tflite(Activation.RELU6, Rounding.UPWARDS),
+        "depthwise": Tflite(Activation.RELU, None, 5),
+        "transposed": Tflite(),
+        "sums": None,
+        "dense": Tflite(rounding=Rounding.UPWARDS),
+    }
+    known = np.load(LAYERS.with_suffix(".npz"))
+    for x, first, second in zip(known["x"], known["f"], known["y"], strict=True):
+        sums, codes = evaluate(graph, [x])
+        assert np.array_equal(sums, first) and np.array_equal(codes, second)
+    assert read_tg(write_tg(graph), "m").ops == graph.ops

@@ -1,0 +1,29 @@
+"""Files of tinygen 0.2 and before, where layers of TFLite and of integer codes were different operators."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tinygen.frontends.tg.format import TYPE
+
+_TFLITE = ("Conv2D", "DepthwiseConv2D", "FullyConnected", "TransposeConv", "Conv2DAdd")
+_INTEGER = {"IntegerConv2D": "Conv2D", "IntegerFullyConnected": "FullyConnected"}
+_FIELDS = ("activation", "rounding", "upward_channels")
+
+
+def renewed(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    """An object of a file as it is written today; unchanged if it already is."""
+    name = content.get(TYPE)
+    if isinstance(name, str) and name in _INTEGER:
+        return {**content, TYPE: _INTEGER[name], "inputs": _with_scales(content.get("inputs"))}
+    if name in _TFLITE and "epilogue" not in content:
+        epilogue = {key: content[key] for key in _FIELDS if key in content}
+        rest = {key: value for key, value in content.items() if key not in _FIELDS}
+        return {**rest, "epilogue": {TYPE: "Tflite", **epilogue}}
+    return content
+
+
+def _with_scales(inputs: Any) -> Any:
+    """Inputs with an absent bias before the kernel scales."""
+    return [*inputs[:2], "", *inputs[2:]] if isinstance(inputs, list) and len(inputs) > 2 else inputs
