@@ -81,7 +81,9 @@ def test_a_wrong_pass_shows_at_the_outputs(model: Path, inputs: Path, monkeypatc
     right = removal.remove_channels
 
     def wrong(graph: Graph, multiple: int, *, integers: bool) -> Graph:
-        monkeypatch.setattr("tinygen.passes.channel_folding.Reader.folded", lambda self, removed: self.bias + 5000)
+        monkeypatch.setattr(
+            "tinygen.passes.channel_folding.Reader.added", lambda self, removed: np.full(len(self.used), 5000)
+        )
         return right(graph, multiple, integers=integers)
 
     monkeypatch.setattr("tinygen.passes.pipeline.remove_channels", wrong)

@@ -19,11 +19,12 @@ from tinygen.ir.ops.mac_layer import MacLayer
 from tinygen.ir.ops.reshape import Reshape
 from tinygen.ir.tensor import Tensor
 from tinygen.passes.channel_folding import Reader
-from tinygen.passes.integer_channels import IntegerReader, compressed, moved, narrowed
+from tinygen.passes.integer_channels import compressed, moved, narrowed
 from tinygen.passes.integer_ranges import is_integer
+from tinygen.passes.mac_ranges import bias_of
 from tinygen.passes.remove_dead import remove_dead
 
-Readers = Mapping[str, Reader | IntegerReader]
+Readers = Mapping[str, Reader]
 
 
 def sliced(graph: Graph, removed: Mapping[str, np.ndarray], readers: Readers) -> Graph:
@@ -76,7 +77,7 @@ class _Slicer:
         self.tensors[name] = replace(tensor, name=name)
         return name
 
-    def _layer(self, node: Node, op: MacLayer, reader: Reader | IntegerReader | None) -> Op:
+    def _layer(self, node: Node, op: MacLayer, reader: Reader | None) -> Op:
         """Fewer filters, fewer weights in each, another bias or epilogue; without a reader, each filter belongs to one
         input channel, and is removed with it.
         """
@@ -85,13 +86,12 @@ class _Slicer:
         weights = _filters(node.input(1), op.CHANNEL_AXIS, keep, taps)
         inputs, ending = [op.inputs[0], self._constant(weights, op, "weights")], op.epilogue
         bias, scales = node.optional(2), node.optional(SCALES)
-        if isinstance(reader, IntegerReader) and isinstance(ending, Rescale | Threshold):
-            ending = moved(ending, reader.added(removed))
-        folded = reader.folded(removed)[keep] if isinstance(reader, Reader) else None
-        if folded is not None and (bias is not None or folded.any()):
-            inputs.append(self._constant(_bias(node, folded, keep), op, "bias"))
-        elif bias is not None:
-            inputs.append(self._constant(_flat(bias, keep), op, "bias"))
+        added = None if reader is None else reader.added(removed)
+        if added is not None and isinstance(ending, Rescale | Threshold):
+            ending = moved(ending, added)
+        elif bias is not None or (added is not None and added[keep].any()):
+            whole = bias_of(node, len(keep)) + (0 if added is None else added)
+            inputs.append(self._constant(_bias(node, whole[keep], keep), op, "bias"))
         if scales is not None:
             inputs += ["", self._constant(_filters(scales, 0, keep, taps), op, "scales")]
         return replace(op, inputs=tuple(inputs), epilogue=compressed(ending, keep))

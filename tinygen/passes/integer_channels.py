@@ -1,73 +1,25 @@
-"""Removes channels of integer layers: the contribution of constant inputs moves into the epilogue, exactly.
+"""Epilogues without some channels, and without what constant inputs add to accumulators.
 
-A rescale absorbs it in its offset: (accumulator + s) * multiplier + offset = accumulator * multiplier + (offset + s *
+A rescale absorbs that in its offset: (accumulator + s) * multiplier + offset = accumulator * multiplier + (offset + s *
 multiplier). Thresholds are shifted by it. Padding counts as 0, so in padded layers only a channel of integers 0 is
 constant.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
 
 from tinygen.ir.epilogue import Epilogue, Rescale, Tflite, Threshold
-from tinygen.ir.ops import integer_mac
-from tinygen.ir.ops.base import Node, Op
-from tinygen.ir.ops.conv_2d import Conv2D
-from tinygen.ir.ops.fully_connected import FullyConnected
+from tinygen.ir.ops.base import Op
 from tinygen.ir.ops.integer_add import IntegerAdd
 from tinygen.ir.ops.integer_pool_2d import IntegerMaxPool2D, IntegerSumPool2D
 from tinygen.ir.ops.requantize import Requantize
-from tinygen.passes.integer_ranges import Known, integers_of
 
 _NEVER, _ALWAYS = 2**31, -(2**31)
 _E = TypeVar("_E", bound=Tflite | Epilogue | None)
-
-
-@dataclass(frozen=True, eq=False)
-class IntegerReader:
-    """A layer as reader of its input channels, as `channel_folding.Reader` is one of int8 layers.
-
-    Attributes:
-        used: whether output o has a weight other than 0 on input channel c, bool [O, C].
-        constant: input channels that add a constant to every accumulator, bool [C].
-        share: what each constant channel adds, int64 [O, constant channels].
-        epilogue: the layer's.
-    """
-
-    used: np.ndarray
-    constant: np.ndarray
-    share: np.ndarray
-    epilogue: Epilogue | None
-
-    def spares(self, removed: np.ndarray, outputs_removed: np.ndarray) -> np.ndarray:
-        """Input channels that can be removed; see `channel_folding.Reader.spares`."""
-        kept = ~outputs_removed
-        unread = ~self.used[kept].any(axis=0)
-        spared = unread | self.constant
-        added = self.added(removed & spared)
-        fits = not added[kept].any() if self.epilogue is None else not moved(self.epilogue, added).problem(len(added))
-        return spared if fits else unread
-
-    def added(self, removed: np.ndarray) -> np.ndarray:
-        """Contribution of the channels in `removed` to the accumulators, int64 [O]."""
-        return np.asarray(self.share[:, removed[self.constant]].sum(axis=1))
-
-
-def integer_reader(node: Node, known: Known) -> IntegerReader:
-    """A convolution without groups, or a dense layer whose depth is a multiple of the input's channels."""
-    op = node.op
-    assert isinstance(op, Conv2D | FullyConnected)
-    weights = integer_mac.scaled_weights(node, integer_mac.weight_integers(node))
-    rows = weights.reshape(len(weights), -1, node.input(0).shape[-1])
-    low, high = integers_of(node.input(0), known)
-    constant = low == high
-    if isinstance(op, Conv2D) and any(axis.padded for axis in op.geometry(node)):
-        constant = constant & (low == 0)
-    share = rows[:, :, constant].sum(axis=1) * low[constant]
-    return IntegerReader((rows != 0).any(axis=1), constant, share, op.of_sums)
 
 
 def moved(epilogue: Epilogue, added: np.ndarray) -> Epilogue:

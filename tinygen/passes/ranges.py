@@ -13,16 +13,11 @@ from itertools import product
 
 import numpy as np
 
-from tinygen.ir.encodings import Affine
-from tinygen.ir.fixed_point import quantized_activation_range
 from tinygen.ir.graph import Graph
-from tinygen.ir.ops import mac
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.binary import Add, Extremum, Mul
 from tinygen.ir.ops.concatenation import Concatenation
-from tinygen.ir.ops.conv_2d import Conv2D
-from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
-from tinygen.ir.ops.fully_connected import FullyConnected
+from tinygen.ir.ops.mac_layer import MacLayer
 from tinygen.ir.ops.movement import Movement
 from tinygen.ir.ops.pad import Pad
 from tinygen.ir.ops.pool_2d import Pool2D
@@ -31,7 +26,8 @@ from tinygen.ir.ops.reduce import Mean, ReduceMax, ReduceMin
 from tinygen.ir.ops.reshape import Reshape
 from tinygen.ir.ops.unary import Unary
 from tinygen.ir.tensor import Tensor
-from tinygen.passes.integer_ranges import has_integers, integer_range, is_integer
+from tinygen.passes.integer_ranges import integer_range, is_integer
+from tinygen.passes.mac_ranges import has_integers, is_quantized
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,12 +48,6 @@ _LARGEST = 1 << 22
 """Elements of a tensor that is written out to find its ranges; no microcontroller has room for more."""
 
 
-def is_quantized(tensor: Tensor) -> bool:
-    """Whether channels of this tensor have ranges: quantized per tensor, with at least one axis, not empty."""
-    per_tensor = isinstance(tensor.encoding, Affine) and not tensor.encoding.per_channel
-    return per_tensor and tensor.dtype in (np.int8, np.uint8, np.int16) and len(tensor.shape) > 0 and tensor.size > 0
-
-
 def has_channels(tensor: Tensor) -> bool:
     """Whether channels of this tensor have ranges: as `is_quantized` says, or integer codes that are activations."""
     return is_quantized(tensor) or (not tensor.is_constant and has_integers(tensor))
@@ -73,7 +63,7 @@ def channel_ranges(graph: Graph, inputs: Ranges | None = None) -> dict[str, Rang
     ranges = {tensor.name: _of_tensor(tensor) for tensor in graph.tensors.values() if has_channels(tensor)}
     ranges |= inputs or {}
     for node in graph.nodes():
-        if is_integer(node.op) and has_integers(node.output):
+        if isinstance(node.op, MacLayer) or (is_integer(node.op) and has_integers(node.output)):
             known = {name: (found.low, found.high) for name, found in ranges.items()}
             ends = integer_range(node, known)
             if ends is not None:
@@ -89,20 +79,6 @@ def channel_ranges(graph: Graph, inputs: Ranges | None = None) -> dict[str, Rang
     return ranges
 
 
-def is_constant_mac(node: Node) -> bool:
-    """Whether a convolution or dense layer is quantized, with constant weights and bias."""
-    bias = node.optional(2)
-    constant = node.input(1).is_constant and (bias is None or bias.is_constant)
-    return constant and is_quantized(node.input(0)) and is_quantized(node.output)
-
-
-def bias_of(node: Node, channels: int) -> np.ndarray:
-    """The bias, int64 [channels]; zeros when there is none."""
-    if node.optional(2) is None:
-        return np.zeros(channels, np.int64)
-    return node.constant(2).reshape(-1).astype(np.int64)
-
-
 def _of_tensor(tensor: Tensor) -> Range:
     channels = tensor.shape[-1]
     if tensor.data is not None:
@@ -110,76 +86,6 @@ def _of_tensor(tensor: Tensor) -> Range:
         return Range(rows.min(axis=0), rows.max(axis=0))
     low, high = tensor.code_range
     return Range(np.full(channels, low, np.int64), np.full(channels, high, np.int64))
-
-
-def _centred(node: Node, ranges: Ranges, padded: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Bounds of input 0 minus its zero point; a padded window also reads zeros."""
-    x = node.input(0)
-    low, high = ranges[x.name].low - x.zero_point, ranges[x.name].high - x.zero_point
-    return (np.minimum(low, 0), np.maximum(high, 0)) if padded else (low, high)
-
-
-def _conv_2d(node: Node, ranges: Ranges) -> list[Range] | None:
-    op = node.op
-    assert isinstance(op, Conv2D)
-    if not is_constant_mac(node):
-        return None
-    weights = mac.centred(node.constant(1), node.input(1))
-    outputs, _, _, depth = weights.shape
-    groups = op.groups(node)
-    rows = weights.reshape(groups, outputs // groups, -1, depth)
-    low, high = _centred(node, ranges, any(axis.padded for axis in op.geometry(node)))
-    bias = bias_of(node, outputs).reshape(groups, -1)
-    ends = [
-        mac.accumulator_range(
-            rows[g].reshape(outputs // groups, -1),
-            np.tile(low[g * depth : (g + 1) * depth], rows.shape[2]),
-            np.tile(high[g * depth : (g + 1) * depth], rows.shape[2]),
-            bias[g],
-        )
-        for g in range(groups)
-    ]
-    return [_requantized(node, np.concatenate([a for a, _ in ends]), np.concatenate([b for _, b in ends]))]
-
-
-def _depthwise_conv_2d(node: Node, ranges: Ranges) -> list[Range] | None:
-    op = node.op
-    assert isinstance(op, DepthwiseConv2D)
-    if not is_constant_mac(node):
-        return None
-    outputs = node.output.shape[3]
-    weights = mac.centred(node.constant(1), node.input(1)).reshape(-1, outputs).T
-    bounds = _centred(node, ranges, any(axis.padded for axis in op.geometry(node)))
-    low, high = (np.repeat(bound, op.multiplier(node))[:, np.newaxis] for bound in bounds)
-    return [_requantized(node, *mac.accumulator_range(weights, low, high, bias_of(node, outputs)))]
-
-
-def _fully_connected(node: Node, ranges: Ranges) -> list[Range] | None:
-    if not is_constant_mac(node):
-        return None
-    weights = mac.centred(node.constant(1), node.input(1))
-    outputs, depth = weights.shape
-    low, high = _centred(node, ranges, padded=False)
-    if depth % len(low) == 0:
-        low, high = np.tile(low, depth // len(low)), np.tile(high, depth // len(high))
-    else:
-        low, high = np.full(depth, low.min()), np.full(depth, high.max())
-    return [_requantized(node, *mac.accumulator_range(weights, low, high, bias_of(node, outputs)))]
-
-
-def _requantized(node: Node, least: np.ndarray, largest: np.ndarray) -> Range:
-    """Codes between two accumulators per channel: requantization is monotone as long as nothing wraps."""
-    op = node.op
-    assert isinstance(op, Conv2D | DepthwiseConv2D | FullyConnected)
-    codes = mac.requantize(node, np.stack([least, largest]), op.activation).astype(np.int64)
-    _, shifts = mac.multipliers(node)
-    reach = np.maximum(np.abs(least), np.abs(largest))
-    if node.output.dtype == np.int16:
-        safe = (reach < 2**45) & (shifts <= 14)
-    else:
-        safe = reach < 2 ** (31 - np.maximum(shifts, 0))
-    low, high = quantized_activation_range(op.activation, node.output)
-    return Range(np.where(safe, codes.min(axis=0), low), np.where(safe, codes.max(axis=0), high))
 
 
 def _table(node: Node, ranges: Ranges) -> list[Range] | None:
@@ -236,9 +142,6 @@ def _monotone(node: Node, ranges: Ranges) -> list[Range] | None:
 
 _Rule = Callable[[Node, Ranges], "list[Range] | None"]
 _RULES: tuple[tuple[type | tuple[type, ...], _Rule], ...] = (
-    (Conv2D, _conv_2d),
-    (DepthwiseConv2D, _depthwise_conv_2d),
-    (FullyConnected, _fully_connected),
     ((Unary, Quantize), _table),
     ((Add, Mul, Extremum), _binary),
     (Mean, _mean),

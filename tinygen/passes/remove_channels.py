@@ -31,11 +31,11 @@ from tinygen.ir.ops.requantize import Requantize
 from tinygen.ir.ops.reshape import Reshape
 from tinygen.ir.ops.unary import Unary
 from tinygen.ir.tensor import Tensor
-from tinygen.passes.channel_folding import Reader, reader
+from tinygen.passes.channel_folding import reader
 from tinygen.passes.channel_slicing import sliced
-from tinygen.passes.integer_channels import IntegerReader, integer_reader
-from tinygen.passes.integer_ranges import is_integer, is_integer_mac
-from tinygen.passes.ranges import channel_ranges, has_channels, is_constant_mac
+from tinygen.passes.integer_ranges import is_integer
+from tinygen.passes.mac_ranges import is_constant_mac
+from tinygen.passes.ranges import channel_ranges, has_channels
 
 _CHANNELWISE = (
     Unary,
@@ -81,11 +81,7 @@ class _Search:
         }
         ranges = channel_ranges(graph)
         known = {name: (found.low, found.high) for name, found in ranges.items()}
-        self.readers: dict[str, Reader | IntegerReader] = {
-            node.op.name: integer_reader(node, known) if is_integer(node.op) else reader(node, ranges)
-            for node in graph.nodes()
-            if _folds(node)
-        }
+        self.readers = {node.op.name: reader(node, known) for node in graph.nodes() if _folds(node)}
 
     def run(self) -> None:
         self._settle()
@@ -129,9 +125,7 @@ class _Search:
             x = node.input(0)
             if x.name in self.removed and self.removed[x.name].any():
                 self.removed[x.name] &= self.readers[op.name].spares(self.removed[x.name], self._output(node))
-        elif isinstance(op, DepthwiseConv2D) and is_constant_mac(node):
-            self._depthwise(node, op.multiplier(node))
-        elif isinstance(op, Conv2D) and is_integer(op) and is_integer_mac(node) and node.input(1).shape[3] == 1:
+        elif isinstance(op, Conv2D | DepthwiseConv2D) and is_constant_mac(node) and _is_depthwise(node, op):
             self._depthwise(node, node.output.shape[3] // node.input(0).shape[3])
         elif isinstance(op, _CHANNELWISE) and _keeps_channels(node):
             self._link([*node.inputs, node.output])
@@ -203,10 +197,14 @@ class _Search:
         self._output(node)[:] = np.tile(common, y.shape[-1] // x.shape[-1])
 
 
+def _is_depthwise(node: Node, op: Conv2D | DepthwiseConv2D) -> bool:
+    return isinstance(op, DepthwiseConv2D) or node.input(1).shape[3] == 1
+
+
 def _folds(node: Node) -> bool:
     """Whether the operator's bias or epilogue can absorb constant input channels."""
     op = node.op
-    if not isinstance(op, Conv2D | FullyConnected) or not (is_integer_mac if is_integer(op) else is_constant_mac)(node):
+    if not isinstance(op, Conv2D | FullyConnected) or not is_constant_mac(node):
         return False
     if isinstance(op, Conv2D):
         return op.groups(node) == 1
