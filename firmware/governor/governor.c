@@ -3,9 +3,10 @@
 #include <stddef.h>
 
 void governor_energy_init(
-    governor_energy_t *governor, const governor_rung_t *rungs, uint32_t count, uint64_t budget, uint32_t inferences)
+    governor_energy_t *governor, const governor_setting_t *settings, uint32_t count, uint64_t budget,
+    uint32_t inferences)
 {
-    governor->rungs = rungs;
+    governor->settings = settings;
     governor->count = count;
     governor->inferences = inferences;
     governor->left = budget;
@@ -18,18 +19,18 @@ void governor_energy_add(governor_energy_t *governor, uint64_t budget, uint32_t 
         inferences > UINT32_MAX - governor->inferences ? UINT32_MAX : governor->inferences + inferences;
 }
 
-const governor_rung_t *governor_energy_next(governor_energy_t *governor)
+const governor_setting_t *governor_energy_next(governor_energy_t *governor)
 {
-    const governor_rung_t *chosen = governor->rungs;
+    const governor_setting_t *chosen = governor->settings;
     if (governor->inferences == 0U || chosen->cost > governor->left) {
         return NULL;
     }
     for (uint32_t i = 1U; i < governor->count; i++) {
-        const governor_rung_t *const rung = &governor->rungs[i];
-        if ((uint64_t)rung->cost * governor->inferences > governor->left) {
+        const governor_setting_t *const setting = &governor->settings[i];
+        if ((uint64_t)setting->cost * governor->inferences > governor->left) {
             break;
         }
-        chosen = rung;
+        chosen = setting;
     }
     governor->left -= chosen->cost;
     governor->inferences--;
@@ -37,32 +38,32 @@ const governor_rung_t *governor_energy_next(governor_energy_t *governor)
 }
 
 void governor_margin_init(
-    governor_margin_t *governor, const governor_rung_t *rungs, const governor_bounds_t *bounds, uint32_t count,
+    governor_margin_t *governor, const governor_setting_t *settings, const governor_bounds_t *bounds, uint32_t count,
     uint32_t patience)
 {
-    governor->rungs = rungs;
+    governor->settings = settings;
     governor->bounds = bounds;
     governor->count = count;
     governor->patience = patience;
-    governor->rung = count - 1U;
+    governor->setting = count - 1U;
     governor->sure = 0U;
 }
 
-const governor_rung_t *governor_margin_next(governor_margin_t *governor, uint32_t margin)
+const governor_setting_t *governor_margin_next(governor_margin_t *governor, uint32_t margin)
 {
-    const governor_bounds_t *const bounds = &governor->bounds[governor->rung];
+    const governor_bounds_t *const bounds = &governor->bounds[governor->setting];
     if (margin < bounds->low) {
         governor->sure = 0U;
-        if (governor->rung + 1U < governor->count) {
-            governor->rung++;
+        if (governor->setting + 1U < governor->count) {
+            governor->setting++;
         }
     } else if (margin <= bounds->high) {
         governor->sure = 0U;
-    } else if (governor->rung > 0U && ++governor->sure >= governor->patience) {
+    } else if (governor->setting > 0U && ++governor->sure >= governor->patience) {
         governor->sure = 0U;
-        governor->rung--;
+        governor->setting--;
     }
-    return &governor->rungs[governor->rung];
+    return &governor->settings[governor->setting];
 }
 
 typedef struct {

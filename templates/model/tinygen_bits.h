@@ -37,7 +37,7 @@ TG_BITS_INLINE uint32_t tg_half_add(uint32_t *sum, uint32_t a)
 }
 
 /* Bit `bit` of x in all columns. */
-TG_BITS_INLINE uint32_t tg_spread_bit(uint32_t x, int32_t bit)
+TG_BITS_INLINE uint32_t tg_extend_bit(uint32_t x, int32_t bit)
 {
     return (uint32_t)((int32_t)(x << (31 - bit)) >> 31);
 }
@@ -142,7 +142,7 @@ TG_BITS_INLINE uint32_t tg_add_8(uint32_t *planes, uint32_t x, int32_t first, co
 {
     uint32_t s[8];
     for (int32_t j = 0; j < 8; j++) {
-        s[j] = w[j] ^ tg_spread_bit(x, first + j);
+        s[j] = w[j] ^ tg_extend_bit(x, first + j);
     }
     const uint32_t carry_2 = s[2] ^ (s[1] | (s[0] ^ s[2]));
     const uint32_t carry_4 = s[4] ^ (s[3] | (s[2] ^ s[4]));

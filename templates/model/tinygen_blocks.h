@@ -210,7 +210,7 @@ TG_INLINE void tg_dot_squares(int32_t sums[2], const uint8_t *x, const uint32_t 
 /*
  * Adds 256 times the products of 4 outputs over `tiles` tiles of 4 x 4, modulo 2^32: tg_dot_1x4() with gaps.
  *
- * x: from tg_spread_dense(); steps: how many fours each tile is behind the last; weights: [tiles][4 outputs], see
+ * x: from tg_extend_dense(); steps: how many fours each tile is behind the last; weights: [tiles][4 outputs], see
  * there. One step behind the last may be read.
  */
 TG_INLINE void tg_dot_tiles(

@@ -92,7 +92,7 @@ TG_INLINE uint32_t tg_quad(const uint32_t words[7], int32_t bits, int32_t shift,
 }
 
 /* Pairs of weights from a quad of codes times 2^shift. */
-TG_INLINE void tg_spread_quad(uint32_t *to, uint32_t quad, uint32_t factor, int16_t first)
+TG_INLINE void tg_extend_quad(uint32_t *to, uint32_t quad, uint32_t factor, int16_t first)
 {
     const uint32_t pair = (uint16_t)first * UINT32_C(0x10001);
     const uint32_t scaled = quad * factor;
@@ -104,7 +104,7 @@ TG_INLINE void tg_spread_quad(uint32_t *to, uint32_t quad, uint32_t factor, int1
  * Pairs of weights first + code * factor * 2^shift, the part behind `first` less than 256, from `words` packed words.
  * What does not fill the last group is written all the same. All but the pointers must be constants.
  */
-TG_INLINE void tg_spread_grid(
+TG_INLINE void tg_extend_grid(
     uint32_t *restrict to, const uint32_t *restrict from, int32_t words, int32_t bits, int32_t shift, uint32_t factor,
     int16_t first)
 {
@@ -114,17 +114,17 @@ TG_INLINE void tg_spread_grid(
         for (int32_t i = 0; i < step; i++) {
             group[i] = from[i];
         }
-        tg_spread_quad(to, tg_quad(group, bits, shift, 0), factor, first);
-        tg_spread_quad(to + 2, tg_quad(group, bits, shift, 1), factor, first);
+        tg_extend_quad(to, tg_quad(group, bits, shift, 0), factor, first);
+        tg_extend_quad(to + 2, tg_quad(group, bits, shift, 1), factor, first);
         if (TG_GROUP(bits) > 8) {
-            tg_spread_quad(to + 4, tg_quad(group, bits, shift, 2), factor, first);
-            tg_spread_quad(to + 6, tg_quad(group, bits, shift, 3), factor, first);
+            tg_extend_quad(to + 4, tg_quad(group, bits, shift, 2), factor, first);
+            tg_extend_quad(to + 6, tg_quad(group, bits, shift, 3), factor, first);
         }
         if (TG_GROUP(bits) > 16) {
-            tg_spread_quad(to + 8, tg_quad(group, bits, shift, 4), factor, first);
-            tg_spread_quad(to + 10, tg_quad(group, bits, shift, 5), factor, first);
-            tg_spread_quad(to + 12, tg_quad(group, bits, shift, 6), factor, first);
-            tg_spread_quad(to + 14, tg_quad(group, bits, shift, 7), factor, first);
+            tg_extend_quad(to + 8, tg_quad(group, bits, shift, 4), factor, first);
+            tg_extend_quad(to + 10, tg_quad(group, bits, shift, 5), factor, first);
+            tg_extend_quad(to + 12, tg_quad(group, bits, shift, 6), factor, first);
+            tg_extend_quad(to + 14, tg_quad(group, bits, shift, 7), factor, first);
         }
     }
 }
@@ -143,7 +143,7 @@ TG_INLINE void tg_step_quad(uint32_t *to, uint32_t word, uint32_t step, uint32_t
 
 /* Weights first + byte * step, which fit int16, of `words` words, a multiple of 4; `step` must be a constant, at
    most 257. */
-TG_INLINE void tg_spread_steps(
+TG_INLINE void tg_extend_steps(
     uint32_t *restrict to, const uint32_t *restrict from, int32_t words, uint32_t step, int16_t first)
 {
     const uint32_t pair = (uint16_t)first * UINT32_C(0x10001);
@@ -179,7 +179,7 @@ TG_INLINE uint32_t tg_nested_pair(uint32_t pair, int32_t bits)
  * Pairs of weights of four filters from 8-bit codes, two filters to a word (even bytes, odd bytes), `words` an even
  * number. `flips`: ones in the bytes whose weights are negated, for either word. `bits` must be a constant.
  */
-TG_INLINE void tg_spread_nested(
+TG_INLINE void tg_extend_nested(
     uint32_t *restrict to, const uint32_t *restrict from, int32_t words, int32_t bits, const uint32_t flips[2])
 {
     const uint32_t flip0 = flips[0];
@@ -215,7 +215,7 @@ static inline void tg_pair_table(uint32_t *table, const int16_t *book, int32_t b
  * Pairs of weights from a table: pairs of codes follow each other in words, as many as fit, from the lowest bit.
  * What does not fill the last word is written all the same. `bits` must be a constant.
  */
-TG_INLINE void tg_spread_book(
+TG_INLINE void tg_extend_book(
     uint32_t *restrict to, const uint32_t *restrict from, int32_t words, int32_t bits, const uint32_t *restrict table)
 {
     const int32_t pairs = 16 / bits;
@@ -245,10 +245,10 @@ TG_INLINE void tg_look_up_quad(uint32_t *to, uint32_t quad, const int16_t *book)
 }
 
 /*
- * Pairs of weights from a book that is too large for a table of pairs; codes as tg_spread_grid() takes them, those of 8
+ * Pairs of weights from a book that is too large for a table of pairs; codes as tg_extend_grid() takes them, those of 8
  * bits as bytes. What does not fill the last group is written all the same. `bits` must be a constant.
  */
-TG_INLINE void tg_spread_index(
+TG_INLINE void tg_extend_index(
     uint32_t *restrict to, const uint32_t *restrict from, int32_t words, int32_t bits, const int16_t *restrict book)
 {
     const int32_t step = bits == 8 ? 1 : bits * TG_GROUP(bits) / 32;
@@ -287,7 +287,7 @@ static inline uint32_t tg_scale_pair(uint32_t pair, int32_t factor)
  * Activations for tg_dot_codes(): `count` codes in pairs, 0 and 2 before 1 and 3 of each four, filled with zeros to
  * `pairs` pairs; each times `factor`. Returns the sum of the codes themselves.
  */
-static inline int32_t tg_spread_scaled(uint32_t *to, const int8_t *from, int32_t count, int32_t pairs, int32_t factor)
+static inline int32_t tg_extend_scaled(uint32_t *to, const int8_t *from, int32_t count, int32_t pairs, int32_t factor)
 {
     int32_t sum = 0;
     for (int32_t i = 0; i < 2 * pairs; i += 4, to += 2) {
@@ -421,7 +421,7 @@ TG_INLINE void tg_dot_codes(int32_t sums[4], const uint32_t *x, const uint32_t *
         d = tg_smlad(table[(t >> (2 * (i) * bits % 32)) & mask], pair, d);                                        \
     } while (0)
 
-/* The same with a table; words of codes as tg_spread_book() takes them. */
+/* The same with a table; words of codes as tg_extend_book() takes them. */
 TG_INLINE void tg_dot_book(
     int32_t sums[4], const uint32_t *x, const uint32_t *w, int32_t words, int32_t bits, const uint32_t *table)
 {

@@ -11,7 +11,7 @@
 #include "tinygen_simd.h"
 
 /* to[0] and to[1] of four codes; see below. */
-TG_INLINE void tg_spread_four(uint32_t *to, uint32_t word)
+TG_INLINE void tg_extend_four(uint32_t *to, uint32_t word)
 {
     const uint32_t odd = tg_sxtb16_odd(word);
     to[0] = odd;
@@ -23,21 +23,21 @@ TG_INLINE void tg_spread_four(uint32_t *to, uint32_t word)
  * (256 x0 - x1 + 127, 256 x2 - x3 + 127). The 127 makes the second fit; what it adds to a sum of products is a
  * constant. The last four are filled with zeros.
  */
-TG_INLINE void tg_spread_dense(uint32_t *to, const int8_t *from, int32_t count)
+TG_INLINE void tg_extend_dense(uint32_t *to, const int8_t *from, int32_t count)
 {
     const int8_t *const whole = from + (count & ~3);
     for (; from < whole; from += 4, to += 2) {
-        tg_spread_four(to, tg_load32(from));
+        tg_extend_four(to, tg_load32(from));
     }
     if ((count & 3) != 0) {
         uint32_t word = 0;
         TG_COPY(&word, from, (uint32_t)(count & 3));
-        tg_spread_four(to, word);
+        tg_extend_four(to, word);
     }
 }
 
 /* The same for `count` packed bits that stand for -1 and 1; a multiple of 4 but for the last. */
-TG_INLINE void tg_spread_dense_bits(uint32_t *to, const uint32_t *from, int32_t count)
+TG_INLINE void tg_extend_dense_bits(uint32_t *to, const uint32_t *from, int32_t count)
 {
     for (int32_t i = 0; i < count; i += 4, to += 2) {
         const uint32_t nibble = from[i >> 5] >> (i & 31);
@@ -47,12 +47,12 @@ TG_INLINE void tg_spread_dense_bits(uint32_t *to, const uint32_t *from, int32_t 
             (int8_t)((nibble & 4U) != 0 ? 1 : -1),
             (int8_t)((nibble & 8U) != 0 ? 1 : -1),
         };
-        tg_spread_dense(to, codes, count - i < 4 ? count - i : 4);
+        tg_extend_dense(to, codes, count - i < 4 ? count - i : 4);
     }
 }
 
 /* The same for codes that a table makes bytes of; `values` points to that of code 0. */
-TG_INLINE void tg_spread_dense_values(
+TG_INLINE void tg_extend_dense_values(
     uint32_t *to, const int8_t *from, int32_t count, const int8_t *values, int32_t is_signed)
 {
     for (int32_t i = 0; i < count; i += 4, to += 2) {
@@ -61,7 +61,7 @@ TG_INLINE void tg_spread_dense_values(
             const int8_t code = from[i + n];
             four[n] = values[is_signed != 0 ? (int32_t)code : (int32_t)(uint8_t)code];
         }
-        tg_spread_dense(to, four, 4);
+        tg_extend_dense(to, four, 4);
     }
 }
 
@@ -118,7 +118,7 @@ TG_INLINE void tg_spread_dense_values(
 /*
  * Adds 256 times the products of 4 outputs over `fours` times four taps, modulo 2^32.
  *
- * x: [fours][2] from tg_spread_dense(); weights: [fours][4 outputs], the int16 pair (w0 + 256 w1, w2 + 256 w3). Two
+ * x: [fours][2] from tg_extend_dense(); weights: [fours][4 outputs], the int16 pair (w0 + 256 w1, w2 + 256 w3). Two
  * products of pairs give all four taps, and only one of them needs an extension:
  *   (w0 + 256 w1) x1 + (w2 + 256 w3) x3 + w0 (256 x0 - x1) + w2 (256 x2 - x3) = 256 (w0 x0 + w1 x1 + w2 x2 + w3 x3).
  * One word behind x and four behind the weights may be read, and are not used.

@@ -63,7 +63,7 @@
  * Each four codes as the six pairs that can be chosen of them: 0 1, 0 2, 0 3, 1 2, 1 3, 2 3. The last four are filled
  * with zeros.
  */
-TG_INLINE void tg_spread_choices(uint32_t *to, const int8_t *from, int32_t count)
+TG_INLINE void tg_extend_choices(uint32_t *to, const int8_t *from, int32_t count)
 {
     for (int32_t i = 0; i < count; i += 4, to += 6) {
         uint32_t word = 0;
@@ -80,7 +80,7 @@ TG_INLINE void tg_spread_choices(uint32_t *to, const int8_t *from, int32_t count
 }
 
 /*
- * Two weights each of four groups of four: the bytes of `at` say which of their six pairs, from tg_spread_choices().
+ * Two weights each of four groups of four: the bytes of `at` say which of their six pairs, from tg_extend_choices().
  * The words have two groups each, as bytes 0 and 2, and 1 and 3. They are added to sum0.
  */
 #if TG_DUAL_ISSUE

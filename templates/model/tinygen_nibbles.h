@@ -22,10 +22,10 @@ static inline uint32_t tg_subtract_pairs(uint32_t a, uint32_t b)
 }
 
 /*
- * Activations for tg_dot_nibbles(): of each two pairs X0 and X1 that tg_spread_scaled() made, X1 and 16 X0 - X1. Each
+ * Activations for tg_dot_nibbles(): of each two pairs X0 and X1 that tg_extend_scaled() made, X1 and 16 X0 - X1. Each
  * is less than 2^15 / 17 in magnitude.
  */
-static inline void tg_spread_nibbles(uint32_t *x, int32_t pairs)
+static inline void tg_extend_nibbles(uint32_t *x, int32_t pairs)
 {
     for (int32_t i = 0; i < pairs; i += 2) {
         const uint32_t even = x[i];

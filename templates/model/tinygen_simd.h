@@ -347,7 +347,7 @@ static inline void tg_widen(int16_t *to, const int8_t *from, int32_t count)
 }
 
 /* to[2 i] and to[2 i + 1] are bytes 0 and 2, then 1 and 3 of word i, sign-extended; `twos` times two words. */
-TG_INLINE void tg_spread_words(uint32_t *to, const int8_t *from, int32_t twos)
+TG_INLINE void tg_extend_words(uint32_t *to, const int8_t *from, int32_t twos)
 {
     for (int32_t i = 0; i < twos; i++) {
         const uint32_t first = tg_load32(from + 8 * i);
@@ -363,13 +363,13 @@ TG_INLINE void tg_spread_words(uint32_t *to, const int8_t *from, int32_t twos)
  * Sign-extends int8 codes into pairs, bytes 0 and 2 before 1 and 3, and puts the pairs `stride` words apart.
  * `count` is a multiple of 4.
  */
-TG_INLINE void tg_spread(uint32_t *to, const int8_t *from, int32_t count, int32_t stride)
+TG_INLINE void tg_extend(uint32_t *to, const int8_t *from, int32_t count, int32_t stride)
 {
     if (stride == 1 && count >= 64 && count % 32 == 0) {
         /* Weights, which are widened again and again: few instructions for the loop itself. */
         //@ loop unroll 1024;
         for (const int8_t *const end = from + count; from < end; from += 32, to += 16) {
-            tg_spread_words(to, from, 4);
+            tg_extend_words(to, from, 4);
         }
         return;
     }
@@ -391,7 +391,7 @@ TG_INLINE void tg_spread(uint32_t *to, const int8_t *from, int32_t count, int32_
 }
 
 /* The same for codes from 0 to 255. */
-TG_INLINE void tg_spread_unsigned(uint32_t *to, const int8_t *from, int32_t count, int32_t stride)
+TG_INLINE void tg_extend_unsigned(uint32_t *to, const int8_t *from, int32_t count, int32_t stride)
 {
     for (int32_t i = 0; i < count; i += 4, to += 2 * stride) {
         const uint32_t word = tg_load32(from + i);
@@ -401,7 +401,7 @@ TG_INLINE void tg_spread_unsigned(uint32_t *to, const int8_t *from, int32_t coun
 }
 
 /* The same for levels from 0 to `largest`, of which the integers are 2 * level - largest. */
-TG_INLINE void tg_spread_levels(uint32_t *to, const int8_t *from, int32_t count, int32_t stride, int32_t largest)
+TG_INLINE void tg_extend_levels(uint32_t *to, const int8_t *from, int32_t count, int32_t stride, int32_t largest)
 {
     const uint32_t offset = (uint32_t)largest * 0x10001U;
     for (int32_t i = 0; i < count; i += 4, to += 2 * stride) {

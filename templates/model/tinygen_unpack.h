@@ -88,7 +88,7 @@ static inline void tg_byte_pair_table(uint16_t *table, const int8_t *book, int32
     } while (0)
 
 /*
- * Weights from a table of pairs, in words as tg_spread_book() takes them; halves, or bytes two at a time. What does not
+ * Weights from a table of pairs, in words as tg_extend_book() takes them; halves, or bytes two at a time. What does not
  * fill the last word is written all the same. `bits` must be a constant.
  */
 TG_INLINE void tg_unpack_book(
@@ -126,7 +126,7 @@ TG_INLINE void tg_unpack_bytes_book(
     } while (0)
 
 /*
- * Weights by index, codes as tg_spread_index() takes them; halves or bytes. What does not fill the last group is
+ * Weights by index, codes as tg_extend_index() takes them; halves or bytes. What does not fill the last group is
  * written all the same. `bits` must be a constant.
  */
 #define TG_UNPACK_INDEX(name, W)                                                                             \

@@ -19,7 +19,7 @@ TG_INLINE uint32_t tg_values_pair(const int16_t *values, uint32_t low, uint32_t 
 }
 
 /* The values of `count` codes, a multiple of 4. */
-TG_INLINE void tg_spread_values(
+TG_INLINE void tg_extend_values(
     uint32_t *to, const int8_t *from, int32_t count, int32_t stride, const int16_t *values, int32_t bits)
 {
     for (int32_t i = 0; i < count; i += 4, to += 2 * stride) {
@@ -30,7 +30,7 @@ TG_INLINE void tg_spread_values(
 }
 
 /* The `count` codes, a multiple of 4, as they are. */
-TG_INLINE void tg_spread_halves(uint32_t *to, const int16_t *from, int32_t count, int32_t stride)
+TG_INLINE void tg_extend_halves(uint32_t *to, const int16_t *from, int32_t count, int32_t stride)
 {
     for (int32_t i = 0; i < count; i += 4, to += 2 * stride) {
         const uint32_t first = tg_load32(from + i);
@@ -57,7 +57,7 @@ TG_INLINE uint32_t tg_four_bits(const uint32_t *from, int32_t at, int32_t count)
 }
 
 /* -1 and 1 for `count` packed bits from bit `first` on; what fills up the last four is of no meaning. */
-TG_INLINE void tg_spread_bits(uint32_t *to, const uint32_t *from, int32_t first, int32_t count, int32_t stride)
+TG_INLINE void tg_extend_bits(uint32_t *to, const uint32_t *from, int32_t first, int32_t count, int32_t stride)
 {
     for (int32_t i = 0; i < count; i += 4, to += 2 * stride) {
         /* Groups of channels may begin anywhere. */
@@ -72,7 +72,7 @@ TG_INLINE void tg_spread_bits(uint32_t *to, const uint32_t *from, int32_t first,
  * `count` packed codes of `bits` bits, 4 or 2 (tinygen_codes.h); of levels from 0 to `largest` the integers are
  * 2 * level - largest, where that is not 0. What fills up the last four is of no meaning.
  */
-TG_INLINE void tg_spread_packed(
+TG_INLINE void tg_extend_packed(
     uint32_t *to, const uint32_t *from, int32_t count, int32_t stride, int32_t bits, int32_t largest)
 {
     const uint32_t mask = TG_FOUR_CODES(bits) & 0x00FF00FFU;

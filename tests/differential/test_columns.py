@@ -20,7 +20,7 @@ from tinygen.ir.ops import integer_mac
 from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.lowering.kernels.depthwise import depthwise_conv_2d_columns, guessed
 from tinygen.lowering.kernels.depthwise.guessed import guesses
-from tinygen.lowering.kernels.depthwise.short_products import short_epilogue
+from tinygen.lowering.kernels.depthwise.low_words import low_words_epilogue
 from tinygen.lowering.kernels.support.epilogues.integer_layer import integer_layer
 from tinygen.lowering.kernels.support.epilogues.requantize import staircase_of
 from tinygen.lowering.kernels.support.epilogues.staircase import NONE, Staircase, ends_of_steps
@@ -78,7 +78,7 @@ def test_few_codes() -> None:
     one, two = (
         window((4, 3), 2, 0, (3, 3), y_scale=y_scale, zero=127, seed=seed) for y_scale, seed in ((40, 0), (12, 13))
     )
-    with patch.object(depthwise_conv_2d_columns, "short_epilogue", return_value=None):
+    with patch.object(depthwise_conv_2d_columns, "low_words_epilogue", return_value=None):
         plan = depthwise_conv_2d_columns.depthwise_conv_2d_columns(next(iter(two[0].nodes())))
         assert plan and not plan.context["guess"]["doubts"]
         assert check([one, two], isa=M0PLUS.isa, cores=[(M0PLUS, M0PLUS.isa)], part="columns", compiler="zig") >= 2
@@ -95,9 +95,9 @@ def test_short_windows() -> None:
         "few", (6, 5, 2), 4, (3, 3), stride=(2, 1), groups=2, x=levels(4), w=levels(4, True), y=levels(4)
     )
     cases.append((few.graph, few.feeds))
-    assert check(cases, isa=M0PLUS.isa, cores=[(M0PLUS, M0PLUS.isa)], part="_short") >= len(cases)
+    assert check(cases, isa=M0PLUS.isa, cores=[(M0PLUS, M0PLUS.isa)], part="_low_words") >= len(cases)
     for graph, _ in cases[:2]:
-        assert lower(graph, isa=M0PLUS.isa).layers[0].kernel.name == "depthwise_conv_2d_short"
+        assert lower(graph, isa=M0PLUS.isa).layers[0].kernel.name == "depthwise_conv_2d_low_words"
 
 
 def dense() -> list[Layer]:
@@ -138,16 +138,16 @@ def staircases() -> list[tuple[Staircase | None, np.ndarray]]:
     return found
 
 
-def test_short_products() -> None:
+def test_low_words() -> None:
     """Every code of every sum, and nothing on the way beyond 32 bits."""
     found = 0
     for staircase, bias in staircases():
-        ending = short_epilogue(staircase, bias)
+        ending = low_words_epilogue(staircase, bias)
         if staircase is None or ending is None:
             continue
         found += 1
         context, columns = ending.context, dict(zip((f.name for f in ending.fields), ending.rows.T, strict=True))
-        bits, shift = context["short_bits"], context["shift"]
+        bits, shift = context["low_bits"], context["shift"]
         multiplier = columns.get("multiplier", context["multiplier"])
         steps = np.linspace(0.0, 1.0, 1 << 14)[:, None]
         accumulators = np.rint(staircase.lows + steps * (staircase.highs - staircase.lows)).astype(np.int64)

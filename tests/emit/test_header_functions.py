@@ -74,10 +74,10 @@ static uint32_t full_carry(uint32_t sum, uint32_t x, uint32_t y)
 }
 
 void widen(int16_t *to, const int8_t *from, int32_t count) { tg_widen(to, from, count); }
-void spread(uint32_t *to, const int8_t *from, int32_t count) { tg_spread(to, from, count, 1); }
-void spread_unsigned(uint32_t *to, const int8_t *from, int32_t count) { tg_spread_unsigned(to, from, count, 1); }
-void spread_levels(uint32_t *to, const int8_t *from, int32_t count) { tg_spread_levels(to, from, count, 1, 15); }
-void spread_choices(uint32_t *to, const int8_t *from, int32_t count) { tg_spread_choices(to, from, count); }
+void spread(uint32_t *to, const int8_t *from, int32_t count) { tg_extend(to, from, count, 1); }
+void spread_unsigned(uint32_t *to, const int8_t *from, int32_t count) { tg_extend_unsigned(to, from, count, 1); }
+void spread_levels(uint32_t *to, const int8_t *from, int32_t count) { tg_extend_levels(to, from, count, 1, 15); }
+void spread_choices(uint32_t *to, const int8_t *from, int32_t count) { tg_extend_choices(to, from, count); }
 void pair_rows(uint32_t *to, const int8_t *from, int32_t count) { (void)count; tg_pair_rows(to, from, from + 4); }
 int32_t differing(const uint32_t *x, const uint32_t *w, int32_t count) { return tg_differing(x, w, count); }
 void counts(uint32_t *planes) { tg_counts(planes); }
@@ -111,13 +111,13 @@ uint32_t nested_pair(uint32_t pair, int32_t bits) { return tg_nested_pair(pair, 
 _BY_BITS = """
 void grid_{bits}(uint32_t *to, const uint32_t *from, int32_t words)
 {{
-    tg_spread_grid(to, from, words, {bits}, 0, 2U, -100);
+    tg_extend_grid(to, from, words, {bits}, 0, 2U, -100);
 }}
 """
 _BOOK = """
 void book_{bits}(uint32_t *to, const uint32_t *from, int32_t words, const uint32_t *table)
 {{
-    tg_spread_book(to, from, words, {bits}, table);
+    tg_extend_book(to, from, words, {bits}, table);
 }}
 """
 

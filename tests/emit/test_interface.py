@@ -14,8 +14,8 @@ from tests.support.host_batch import SANITIZERS, compile_host, write_sources
 from tests.support.litert import reference_outputs
 from tests.support.tflite_builder import ModelSpec, TensorSpec, build
 from tinygen.demo import MODEL
+from tinygen.emit.enumerators import Enumerators
 from tinygen.emit.model import EmittedModel, emit_model
-from tinygen.emit.places import Places
 from tinygen.frontends.load import load_model
 from tinygen.lowering.lower import lower
 from tinygen.lowering.program import Program
@@ -162,7 +162,7 @@ def test_places_of_layers_with_the_same_name_differ(program: Program) -> None:
     for name in ("input", second.node.op.name.upper()):
         renamed = replace(first, node=replace(first.node, op=replace(first.node.op, name=name)))
         steps = tuple(renamed if step is first else step for step in program.steps)
-        places = Places(replace(program, steps=steps))
+        places = Enumerators(replace(program, steps=steps))
         tensors = [program.graph.inputs[0], *(step.node.outputs[0].name for step in steps)]
         names = [places.of(tensor) for tensor in tensors]
         assert len(set(names)) == len(tensors)

@@ -22,9 +22,9 @@ from tests.support.switchable import (
 )
 from tests.targets.tools import requires_tool
 from tinygen.demo import MODEL
+from tinygen.emit.enumerators import Enumerators
 from tinygen.emit.kernels import KernelWriter
 from tinygen.emit.model import EmittedModel, emit_app_model, emit_model
-from tinygen.emit.places import Places
 from tinygen.emit.sharing import Shares, shares
 from tinygen.errors import ModelError
 from tinygen.frontends.load import load_network
@@ -209,7 +209,7 @@ def test_helpers_keep_their_names() -> None:
     codes = {"x": layers.affine(-128), "w": layers.levels(4, True), "y": layers.affine(3)}
     graphs = [layers.conv("net", image, 8, (3, 3), **codes).graph for image in images]  # type: ignore[arg-type]
     programs = [lower(graph, isa=DSP) for graph in graphs]
-    functions = [writer.call(Places(program), step).function for program in programs for step in program.layers]
+    functions = [writer.call(Enumerators(program), step).function for program in programs for step in program.layers]
     text = "".join(function.body for function in writer.functions.values())
     defined = re.findall(r"^(?:TG_NOINLINE |static )?(?:inline )?void (\w+)\(", text, re.MULTILINE)
     assert len(set(functions)) == len(functions) == 6

@@ -16,7 +16,7 @@ from tests.support.board_batch import IN, M0PLUS, M7, OUT, Core, execute, link
 from tests.support.host_batch import SANITIZERS, compile_host
 from tinygen.paths import resource
 
-RUNGS = [(3, 100), (0, 250), (5, 250), (1, 900)]
+SETTINGS = [(3, 100), (0, 250), (5, 250), (1, 900)]
 """(switch, cost)"""
 BOUNDS = [(10, 40), (10, 30), (5, 5), (0, 60)]
 PATIENCE = 3
@@ -24,13 +24,13 @@ NOBODY = 2**32 - 1
 CODES = 5
 
 _BODY = """
-    static const governor_rung_t rungs[] = {%s};
+    static const governor_setting_t settings[] = {%s};
     static const governor_bounds_t bounds[] = {%s};
     governor_energy_t energy;
     governor_margin_t margin;
     uint32_t steps;
-    governor_energy_init(&energy, rungs, 4U, 0U, 0U);
-    governor_margin_init(&margin, rungs, bounds, 4U, %dU);
+    governor_energy_init(&energy, settings, 4U, 0U, 0U);
+    governor_margin_init(&margin, settings, bounds, 4U, %dU);
     GET(&steps, 4U);
     while (steps-- > 0U) {
         struct { uint64_t budget; uint32_t step; uint32_t number; int32_t codes[5]; uint32_t unused; } asked;
@@ -39,11 +39,11 @@ _BODY = """
         if (asked.step == 0U) {
             governor_energy_add(&energy, asked.budget, asked.number);
         } else if (asked.step == 1U) {
-            const governor_rung_t *const rung = governor_energy_next(&energy);
-            answer.which = rung == 0 ? UINT32_MAX : rung->which;
+            const governor_setting_t *const setting = governor_energy_next(&energy);
+            answer.which = setting == 0 ? UINT32_MAX : setting->which;
         } else if (asked.step == 2U) {
             answer.which = governor_margin_next(&margin, asked.number)->which;
-            answer.state = margin.rung;
+            answer.state = margin.setting;
         } else {
             int8_t small[5];
             for (int i = 0; i < 5; i++) {
@@ -80,7 +80,7 @@ class Model:
 
     left: int = 0
     inferences: int = 0
-    rung: int = field(default=len(RUNGS) - 1)
+    setting: int = field(default=len(SETTINGS) - 1)
     sure: int = 0
 
     def answer(self, step: Step) -> tuple[int, int, int]:
@@ -93,12 +93,12 @@ class Model:
             return self.left, which, self.inferences
         if step.kind == 2:
             self._margin(step.number)
-            return 0, RUNGS[self.rung][0], self.rung
+            return 0, SETTINGS[self.setting][0], self.setting
         codes = list(step.codes[: step.number])
         return 0, margin(codes), margin([code >> 24 for code in codes])
 
     def _energy(self) -> int:
-        affordable = [rung for rung in RUNGS if rung[1] * self.inferences <= self.left] or RUNGS[:1]
+        affordable = [setting for setting in SETTINGS if setting[1] * self.inferences <= self.left] or SETTINGS[:1]
         if not self.inferences or affordable[-1][1] > self.left:
             return NOBODY
         self.left -= affordable[-1][1]
@@ -106,12 +106,12 @@ class Model:
         return affordable[-1][0]
 
     def _margin(self, value: int) -> None:
-        low, high = BOUNDS[self.rung]
+        low, high = BOUNDS[self.setting]
         self.sure = self.sure + 1 if value > high else 0
         if value < low:
-            self.rung = min(self.rung + 1, len(RUNGS) - 1)
-        elif self.sure >= PATIENCE and self.rung:
-            self.rung, self.sure = self.rung - 1, 0
+            self.setting = min(self.setting + 1, len(SETTINGS) - 1)
+        elif self.sure >= PATIENCE and self.setting:
+            self.setting, self.sure = self.setting - 1, 0
 
 
 def margin(codes: list[int]) -> int:
@@ -122,8 +122,8 @@ def margin(codes: list[int]) -> int:
 
 
 def _program(head: str) -> str:
-    rungs, bounds = (", ".join(f"{{{a}U, {b}U}}" for a, b in pairs) for pairs in (RUNGS, BOUNDS))
-    return f'#include "governor.h"\n#include <string.h>\n{head}{_BODY % (rungs, bounds, PATIENCE)}'
+    settings, bounds = (", ".join(f"{{{a}U, {b}U}}" for a, b in pairs) for pairs in (SETTINGS, BOUNDS))
+    return f'#include "governor.h"\n#include <string.h>\n{head}{_BODY % (settings, bounds, PATIENCE)}'
 
 
 def _sources(folder: Path) -> list[Path]:
@@ -213,13 +213,13 @@ def test_a_budget_is_never_overspent_and_used_well(tmp_path: Path) -> None:
         folder.mkdir()
         steps = [Step(0, budget, 100), *[Step(1)] * 101]
         answers = run_on_host(steps, folder)[1:]
-        costs = dict(RUNGS)
+        costs = dict(SETTINGS)
         spent = [costs[which] for _, which, _ in answers if which != NOBODY]
         assert sum(spent) <= budget and len(spent) == min(budget // 100, 100)
         assert answers[-1][1] == NOBODY
         if len(spent) == 100:
             # What is left would not have paid for a dearer last inference.
-            dearer = [cost for _, cost in RUNGS if cost > spent[-1]]
+            dearer = [cost for _, cost in SETTINGS if cost > spent[-1]]
             assert not dearer or budget - sum(spent) + spent[-1] < dearer[0]
 
 
@@ -227,4 +227,4 @@ def test_hysteresis(tmp_path: Path) -> None:
     """Up at once, down after three sure answers in a row, and not at all between the bounds."""
     margins = [61, 61, 61, 5, 5, 6, 4, 60, 61, 61, 0, 61, 61, 61, 6, 6, 6, 31, 31, 9]
     answers = run_on_host([Step(2, 0, value) for value in margins], tmp_path)
-    assert [rung for _, _, rung in answers] == [3, 3, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 2, 2, 2, 1, 1, 1, 2]
+    assert [setting for _, _, setting in answers] == [3, 3, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 2, 2, 2, 1, 1, 1, 2]

@@ -19,7 +19,7 @@ from tinygen.frontends.load import load_model
 from tinygen.frontends.tflite import read_tflite
 from tinygen.ir.graph import Graph
 from tinygen.lowering.lower import lower
-from tinygen.lowering.plan import LibraryCall
+from tinygen.lowering.plan import VendorCall
 from tinygen.lowering.select import CMSIS_NN
 from tinygen.passes.pipeline import simplify
 from tinygen.targets.boards import load_board
@@ -163,8 +163,8 @@ def test_scratch_is_asked_of_the_library(tiny_library: Path, name: str) -> None:
     board = load_board(name)
     library = VendorLibrary(find_checkout(CMSIS_NN_LIBRARY, tiny_library), board, find_toolchain(None, board))
     query = "arm_one_get_buffer_size"
-    call = LibraryCall(("arm_nnfunctions.h",), (query,), query, ((7, 0, 0, 6), 2))
+    call = VendorCall(("arm_nnfunctions.h",), (query,), query, ((7, 0, 0, 6), 2))
     assert library.scratch_bytes(call) == 40
     with pytest.raises(TinygenError, match="arm_one_get_buffer_size answers -2"):
-        library.scratch_bytes(LibraryCall(("arm_nnfunctions.h",), (query,), query, ((0, 0, 0, 0), 2)))
-    assert library.scratch_bytes(LibraryCall(("arm_nnfunctions.h",), (query,))) == 0
+        library.scratch_bytes(VendorCall(("arm_nnfunctions.h",), (query,), query, ((0, 0, 0, 0), 2)))
+    assert library.scratch_bytes(VendorCall(("arm_nnfunctions.h",), (query,))) == 0

@@ -22,7 +22,7 @@ from tinygen.ir.ops.rows import RowWindow
 from tinygen.ir.ops.softmax import Softmax
 from tinygen.ir.tensor import Tensor
 from tinygen.lowering.lower import lower
-from tinygen.lowering.plan import LibraryCall
+from tinygen.lowering.plan import VendorCall
 from tinygen.lowering.select import ESP_NN, choose
 from tinygen.passes.pipeline import simplify
 from tinygen.targets.board import Board
@@ -160,7 +160,7 @@ def library_for(folder: Path, board: Board) -> VendorLibrary:
 
 @pytest.mark.parametrize(("name", "size"), [("esp32c3", 30), ("host", 30), ("esp32", 30), ("esp32s3", 75)])
 def test_scratch_is_asked_of_the_form_that_runs(tiny_library: Path, name: str, size: int) -> None:
-    call = LibraryCall(("sdkconfig.h", "esp_nn.h"), ("ask",), "ask", ((40, 0, 0, 11), 10))
+    call = VendorCall(("sdkconfig.h", "esp_nn.h"), ("ask",), "ask", ((40, 0, 0, 11), 10))
     assert library_for(tiny_library, load_board(name)).scratch_bytes(call) == size
 
 

@@ -16,7 +16,7 @@ from tests.support.streaming_models import needs_wake_words, wake_word
 from tests.support.wake_word_oracles import pymicro
 from tests.targets.tools import requires_package, requires_tool
 from tinygen.audio.speech import say
-from tinygen.builds import heard as semantics
+from tinygen.builds import expected_detections as semantics
 from tinygen.errors import TinygenError
 from tinygen.project.wakeword_json import read_app
 from tinygen.targets.boards import load_board
@@ -80,10 +80,10 @@ void hear(const int16_t *sound, const int16_t *other, uint32_t hops, int32_t *sa
     }
     for (uint32_t hop = 0U; hop < hops; hop++) {
         for (uint32_t i = 0U; i < 2U; i++) {
-            const alexa_heard_t heard = alexa_listener_hop(&listeners[i], &sounds[i][hop * ALEXA_LISTENER_HOP]);
-            *said++ = heard.ran ? 1 : 0;
-            *said++ = heard.detected ? 1 : 0;
-            *said++ = (int32_t)heard.thousandths;
+            const alexa_detection_t detection = alexa_listener_hop(&listeners[i], &sounds[i][hop * ALEXA_LISTENER_HOP]);
+            *said++ = detection.ran ? 1 : 0;
+            *said++ = detection.detected ? 1 : 0;
+            *said++ = (int32_t)detection.thousandths;
         }
     }
 }

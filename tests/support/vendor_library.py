@@ -18,7 +18,7 @@ from tinygen.frontends.tflite import read_tflite
 from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import evaluate
 from tinygen.lowering.lower import lower
-from tinygen.lowering.plan import LibraryCall
+from tinygen.lowering.plan import VendorCall
 from tinygen.lowering.program import Program
 from tinygen.passes.pipeline import simplify
 from tinygen.targets.boards import load_board
@@ -40,9 +40,9 @@ class Answers:
     """A library that wants so many bytes, and remembers what it was asked."""
 
     size: int
-    asked: list[LibraryCall] = field(default_factory=list)
+    asked: list[VendorCall] = field(default_factory=list)
 
-    def scratch_bytes(self, call: LibraryCall) -> int:
+    def scratch_bytes(self, call: VendorCall) -> int:
         self.asked.append(call)
         return self.size if call.buffer_query else 0
 

@@ -8,7 +8,7 @@ import pytest
 
 from tinygen.targets.boards import load_board
 from tinygen.targets.emulator.core import DWT_BASE, SCS_BASE, core_peripherals, set_cache_sizes
-from tinygen.targets.emulator.line import heard
+from tinygen.targets.emulator.line import arriving
 from tinygen.targets.emulator.peripheral import Forbidden, Peripheral, Port
 from tinygen.targets.emulator.peripherals import board_peripherals
 from tinygen.targets.emulator.uart import CmsdkUart, Uart
@@ -367,12 +367,12 @@ def test_cmsdk_uart() -> None:
 
 @pytest.mark.parametrize("byte", [0x00, 0x41, 0x55, 0xA5, 0xFF])
 def test_a_byte_at_the_wrong_rate_is_heard_as_others(byte: int) -> None:
-    assert heard(byte, 115_200, 114_000) == bytes([byte])
+    assert arriving(byte, 115_200, 114_000) == bytes([byte])
     # Twelve bits of the receiver last one of the sender: a zero byte is heard in every run of zeros.
     runs = f"{byte:08b}0".split("1")
-    assert heard(byte, 9600, 115_200) == bytes(len([run for run in runs if run]))
+    assert arriving(byte, 9600, 115_200) == bytes(len([run for run in runs if run]))
     # The other way round, all of a byte passes within the start bit.
-    assert heard(byte, 115_200, 9600) in ((b"", b"\xff"))
+    assert arriving(byte, 115_200, 9600) in ((b"", b"\xff"))
 
 
 def test_uart_follows_the_rate_that_the_firmware_sets(bus: Bus) -> None:
@@ -383,7 +383,7 @@ def test_uart_follows_the_rate_that_the_firmware_sets(bus: Bus) -> None:
     bus.write(USART3 + 0x0C, 16_000_000 // 9600)
     bus.write(USART3, 0b1101)
     bus.write(USART3 + 0x28, 0x41)
-    assert bytes(bus.uart.sent) == heard(0x41, 9600, 115_200) != b"A"
+    assert bytes(bus.uart.sent) == arriving(0x41, 9600, 115_200) != b"A"
     bus.uart.received.extend(b"\x0f\x3f")  # the second is taken for a glitch
     assert [bus.read(USART3 + 0x1C) >> 5 & 1, bus.read(USART3 + 0x24)] == [1, 0xFF]
     assert not bus.read(USART3 + 0x1C) >> 5 & 1

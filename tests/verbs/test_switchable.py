@@ -318,14 +318,14 @@ void run_all(void)
     governor_energy_t governor;
     net_t *const model = net_init(0, 0U);
     uint8_t *out = (uint8_t *){OUT:#x};
-    const governor_rung_t *rung;
+    const governor_setting_t *setting;
     governor_energy_init(&governor, net_ladder, NET_SWITCHES, {budget}U, {count}U);
-    while ((rung = governor_energy_next(&governor)) != 0) {{
-        const int32_t answer = net_set_switch(model, rung->which);
+    while ((setting = governor_energy_next(&governor)) != 0) {{
+        const int32_t answer = net_set_switch(model, setting->which);
         memcpy(net_input(model), (const void *){IN:#x}, NET_INPUT_SIZE);
         net_invoke(model);
         memcpy(out, &answer, 4U);
-        memcpy(out + 4, &rung->which, 4U);
+        memcpy(out + 4, &setting->which, 4U);
         memcpy(out + 8, net_output(model), 4U * NET_OUTPUT_SIZE);
         out += 8U + 4U * NET_OUTPUT_SIZE;
     }}

@@ -59,7 +59,7 @@ def path_text(branches: Mapping[str, int]) -> str:
 
 
 @dataclass(frozen=True)
-class RungEntry:
+class SettingEntry:
     """A setting of thresholds, and its cost.
 
     Attributes:
@@ -96,7 +96,7 @@ class CostsEntry:
         expected: the mean over a data set; None without one.
         inputs: of the data set.
         paths: taken by the data set, the most frequent first.
-        rungs: settings of the thresholds, from the lowest to the highest cost; of networks that are not switchable.
+        settings: settings of the thresholds, from the lowest to the highest cost; of networks that are not switchable.
     """
 
     source: str
@@ -105,10 +105,10 @@ class CostsEntry:
     expected: CostEntry | None = field(default=None, metadata=OPTIONAL)
     inputs: int = field(default=0, metadata=OPTIONAL)
     paths: tuple[PathEntry, ...] = field(default=(), metadata=OPTIONAL)
-    rungs: tuple[RungEntry, ...] = field(default=(), metadata=OPTIONAL)
+    settings: tuple[SettingEntry, ...] = field(default=(), metadata=OPTIONAL)
 
 
-def describe_costs(costs: Costs, source: str, inputs: int = 0, rungs: tuple[RungEntry, ...] = ()) -> CostsEntry:
+def describe_costs(costs: Costs, source: str, inputs: int = 0, settings: tuple[SettingEntry, ...] = ()) -> CostsEntry:
     """Manifest entry of costs; see `CostsEntry`."""
     return CostsEntry(
         source,
@@ -120,7 +120,7 @@ def describe_costs(costs: Costs, source: str, inputs: int = 0, rungs: tuple[Rung
             PathEntry(dict(one.path), round(one.share, 6), round(one.cost.cycles), round(one.cost.macs))
             for one in costs.paths
         ),
-        rungs,
+        settings,
     )
 
 

@@ -283,9 +283,9 @@ def _paths(m: Manifest) -> dict[str, Any] | None:
         }
         for one in costs.paths
     ]
-    rungs = [(one.text, one.cost_text) for one in costs.rungs]
+    settings = [(one.text, one.cost_text) for one in costs.settings]
     about = {"summary": cost_rows(costs), "source": costs.source, "inputs": f"{costs.inputs:,}"}
-    return {"rows": rows, "rungs": rungs, **about}
+    return {"rows": rows, "settings": settings, **about}
 
 
 def _arena(m: ProgramEntry) -> dict[str, Any]:

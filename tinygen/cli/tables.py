@@ -92,8 +92,8 @@ def build_summary(manifest: Manifest) -> RenderableType:
             facts.add_row(heading, text)
         for path in manifest.costs.paths:
             facts.add_row(path.text, f"{100 * path.share:.1f} % of inputs, {path.cycles:,} cycles, {path.macs:,} MAC")
-        for rung in manifest.costs.rungs:
-            facts.add_row(rung.text, rung.cost_text)
+        for setting in manifest.costs.settings:
+            facts.add_row(setting.text, setting.cost_text)
     if profile and not manifest.switches:
         facts.add_row("instructions", f"{profile.instructions:,} per inference")
         facts.add_row("cycles, predicted", f"{profile.cycles_predicted:,}")

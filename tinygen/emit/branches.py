@@ -9,7 +9,7 @@ from typing import Any
 
 from tinygen.emit.calls import Call, layer_of
 from tinygen.emit.ctext import comment_safe
-from tinygen.emit.places import Place, Places
+from tinygen.emit.enumerators import Enumerator, Enumerators
 from tinygen.emit.ports import Port, ports_of
 from tinygen.lowering.program import Program, Step
 
@@ -23,7 +23,7 @@ class EmittedBranch:
         parameters: declarations of inputs, outputs, and of scratch if there is any.
         arguments: names of these parameters.
         unread: parameters that the C does not use.
-        places: enumerators of offsets in the scratch.
+        enumerators: enumerators of offsets in the scratch.
         before, after: copies between the caller's buffers and the scratch, as (target, source, bytes).
         layers: see `layer_of`.
         arrays: symbols of the constants it reads.
@@ -35,7 +35,7 @@ class EmittedBranch:
     parameters: list[str]
     arguments: list[str]
     unread: list[str]
-    places: tuple[Place, ...]
+    enumerators: tuple[Enumerator, ...]
     before: list[tuple[str, str, int]]
     after: list[tuple[str, str, int]]
     layers: list[dict[str, Any]]
@@ -48,7 +48,7 @@ OBSERVER = (("void (*observer)(void *context, uint32_t layer)", "observer"), ("v
 """Declarations and names of what every branch is given to tell of its layers."""
 
 
-def branch_of(program: Program, mark: int, call: Callable[[Places, Step], Call]) -> EmittedBranch:
+def branch_of(program: Program, mark: int, call: Callable[[Enumerators, Step], Call]) -> EmittedBranch:
     """Template values of one branch.
 
     Args:
@@ -56,14 +56,14 @@ def branch_of(program: Program, mark: int, call: Callable[[Places, Step], Call])
         mark: layer number passed to the observer when the branch has run.
         call: registers what a step needs.
     """
-    places = Places(program, pointer="(void *)(arena + {})")
-    calls = [(step, call(places, step)) for step in program.layers]
-    ports = ports_of(program, places)
+    enumerators = Enumerators(program, pointer="(void *)(arena + {})")
+    calls = [(step, call(enumerators, step)) for step in program.layers]
+    ports = ports_of(program, enumerators)
     before = [(port["copied"], port["label"], port["bytes"]) for port in ports["inputs"] if port["copied"]]
     after = [(port["label"], port["copied"], port["bytes"]) for port in ports["outputs"] if port["copied"]]
     every = [*ports["inputs"], *ports["outputs"]]
     used = set(_words(calls, [*before, *after]))
-    scratch = ["scratch"] if places.all else []
+    scratch = ["scratch"] if enumerators.all else []
     return EmittedBranch(
         title=comment_safe(_title(program)),
         parameters=[
@@ -74,7 +74,7 @@ def branch_of(program: Program, mark: int, call: Callable[[Places, Step], Call])
         arguments=[*(port["label"] for port in every), *scratch, *(name for _, name in OBSERVER)],
         unread=[port["label"] for port in every if port["label"] not in used]
         + [name for _, name in OBSERVER if not calls],
-        places=places.all,
+        enumerators=enumerators.all,
         before=before,
         after=after,
         layers=[layer_of(*row) for row in calls],

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from tinygen.emit.branches import OBSERVER, EmittedBranch, branch_of
 from tinygen.emit.calls import Call
 from tinygen.emit.ctext import array_lines, candidates, comment_safe, struct_lines
-from tinygen.emit.places import Places
+from tinygen.emit.enumerators import Enumerators
 from tinygen.emit.sharing import ArrayKey, array_key, array_users
 from tinygen.emit.templates import environment
 from tinygen.lowering.ctypes import ctype
@@ -79,10 +79,10 @@ class KernelWriter:
         self._switches = len(network.switches)
         self._users = array_users(network) if network.is_switchable else {}
 
-    def call(self, places: Places, step: Step) -> Call:
+    def call(self, enumerators: Enumerators, step: Step) -> Call:
         """Registers what a step of a program needs and gives its call."""
         symbols = {c.name: self._array(step, c).symbol for c in constants_of(step)}
-        parameters, arguments = self._parameters(places, step, symbols)
+        parameters, arguments = self._parameters(enumerators, step, symbols)
         branches = [branch_of(*pair, self.call) for pair in zip(step.branches, step.marks, strict=True)]
         function = self._function(step.plan, parameters, branches)
         self.headers.update(step.plan.headers)
@@ -93,7 +93,9 @@ class KernelWriter:
         within = tuple(row for branch in branches for row in branch.calls)
         return Call(function.name, arguments, tuple(dict.fromkeys((*symbols.values(), *inner))), within)
 
-    def _parameters(self, places: Places, step: Step, symbols: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    def _parameters(
+        self, enumerators: Enumerators, step: Step, symbols: Mapping[str, str]
+    ) -> tuple[list[str], list[str]]:
         """(declarations, arguments) in call order: operands, packed constants, results, scratch."""
         node, plan = step.node, step.plan
         shared_in = {source for source, _ in plan.inplace}
@@ -103,7 +105,7 @@ class KernelWriter:
             kind = ctype(node.input(index).memory_dtype)
             restrict = "" if index in shared_in else "restrict "
             declarations.append(f"const {kind} *{restrict}{name}")
-            arguments.append(symbols.get(name) or places.address(node.input(index).name))
+            arguments.append(symbols.get(name) or enumerators.address(node.input(index).name))
         for constant in plan.constants:
             declarations.append(f"const {self._element(constant)} *restrict {constant.name}")
             arguments.append(symbols[constant.name])
@@ -111,10 +113,10 @@ class KernelWriter:
             kind = ctype(node.outputs[index].memory_dtype)
             restrict = "" if index in shared_out else "restrict "
             declarations.append(f"{kind} *{restrict}{name}")
-            arguments.append(places.address(node.outputs[index].name))
+            arguments.append(enumerators.address(node.outputs[index].name))
         if plan.scratch_bytes:
             declarations.append("void *restrict scratch")
-            arguments.append(places.scratch(step))
+            arguments.append(enumerators.scratch(step))
         for declaration, name in OBSERVER if step.branches else ():
             declarations.append(declaration)
             arguments.append(name)

@@ -10,15 +10,15 @@ from typing import Any
 from tinygen.emit.benchmark import benchmark_of
 from tinygen.emit.calls import Call, layer_of, short_name
 from tinygen.emit.ctext import comment_safe
-from tinygen.emit.kept import kept_of
+from tinygen.emit.enumerators import Enumerators
 from tinygen.emit.kernels import KernelWriter
-from tinygen.emit.places import Places
 from tinygen.emit.ports import Port, ports_of, ports_of_switches
 from tinygen.emit.proof import with_annotations, without_annotations
 from tinygen.emit.sharing import shares
-from tinygen.emit.spots import Spots
+from tinygen.emit.states import states_of
 from tinygen.emit.templates import environment
 from tinygen.emit.thresholds import threshold_names, thresholds_context
+from tinygen.emit.trace_offsets import TraceOffsets
 from tinygen.lowering.layers import all_layers
 from tinygen.lowering.network import NetworkProgram, SwitchProgram
 from tinygen.lowering.planner import ALIGNMENT
@@ -99,11 +99,11 @@ def emit_model(
     """
     network = program if isinstance(program, NetworkProgram) else NetworkProgram.of(program)
     writer = KernelWriter(network, _api(network) if network.is_switchable else ())
-    places = _places(network)
-    ports = _ports(network, places)
+    enumerators = _places(network)
+    ports = _ports(network, enumerators)
     calls = [
         [(step, writer.call(own, step)) for step in switch.program.layers]
-        for switch, own in zip(network, places, strict=True)
+        for switch, own in zip(network, enumerators, strict=True)
     ]
     sizes = {array.symbol: array.bytes for array in writer.arrays.values()}
     switches = tuple(
@@ -127,19 +127,19 @@ def emit_model(
             "headers": sorted(writer.headers),
             "library_headers": list(writer.library_headers),
             "arrays_in_kernels": writer.arrays_in_kernels,
-            "thresholds": thresholds_context(network, places),
+            "thresholds": thresholds_context(network, enumerators),
             "dual_issue": "dual-issue" in network.first.isa and not _ORDERED.isdisjoint(writer.headers),
             "weights_in_ram": weights_in_ram,
         }
     )
     context |= (
-        _switch_context(network, switches, layers, places)
+        _switch_context(network, switches, layers, enumerators)
         if network.is_switchable
         else {
             "layers": layers[0],
             "layer_count": len(switches[0].functions),
-            **kept_of(network.first, places[0]),
-            "places": places[0].all,
+            **states_of(network.first, enumerators[0]),
+            "enumerators": enumerators[0].all,
         }
     )
     name = network.name
@@ -224,12 +224,12 @@ def interface_of(network: NetworkProgram, source: str) -> dict[str, Any]:
 
 def _traces(network: NetworkProgram, program: Program) -> list[dict[str, Any]]:
     """The tensors that layers write and their addresses, in the order of layers."""
-    spots = Spots(program, network.state_bytes)
+    offsets = TraceOffsets(program, network.state_bytes)
     return [
         {
             "layer": layer.number,
             "bytes": tensor.nbytes,
-            **spots.of(layer, tensor.name),
+            **offsets.of(layer, tensor.name),
             "name": comment_safe(short_name(f"{layer.prefix}{tensor.name}")),
         }
         for layer in all_layers(program)
@@ -254,20 +254,20 @@ def _context(network: NetworkProgram, source: str) -> dict[str, Any]:
     }
 
 
-def _places(network: NetworkProgram) -> tuple[Places, ...]:
-    """Places of each switch."""
-    return tuple(Places(switch.program, switch.name if network.is_switchable else "") for switch in network)
+def _places(network: NetworkProgram) -> tuple[Enumerators, ...]:
+    """Enumerators of each switch."""
+    return tuple(Enumerators(switch.program, switch.name if network.is_switchable else "") for switch in network)
 
 
-def _ports(network: NetworkProgram, places: tuple[Places, ...]) -> dict[str, list[Port]]:
-    return ports_of_switches(network, places) if network.is_switchable else ports_of(network.first, places[0])
+def _ports(network: NetworkProgram, enumerators: tuple[Enumerators, ...]) -> dict[str, list[Port]]:
+    return ports_of_switches(network, enumerators) if network.is_switchable else ports_of(network.first, enumerators[0])
 
 
 def _switch_context(
     network: NetworkProgram,
     emitted: tuple[EmittedSwitch, ...],
     layers: list[list[dict[str, Any]]],
-    places: tuple[Places, ...],
+    enumerators: tuple[Enumerators, ...],
 ) -> dict[str, Any]:
     """Template values that only switchable networks need."""
     constants = shares([switch.arrays for switch in emitted])
@@ -282,8 +282,8 @@ def _switch_context(
                 "runner": emitted[index].runner,
                 "layers": layers[index],
                 "layer_count": len(emitted[index].functions),
-                **kept_of(switch.program, places[index], f"initial_{switch.name}"),
-                "places": places[index].all,
+                **states_of(switch.program, enumerators[index], f"initial_{switch.name}"),
+                "enumerators": enumerators[index].all,
                 "summary": f"{_layer_count(len(layers[index]))}, {_macs(switch.program):,} MAC; constants: "
                 f"{constants[index].own:,} B of its own, {constants[index].shared:,} B shared",
             }

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tinygen.emit.ctext import comment_safe
-from tinygen.emit.places import Places
+from tinygen.emit.enumerators import Enumerators
 from tinygen.ir.encodings import Affine
 from tinygen.ir.tensor import Tensor
 from tinygen.lowering.ctypes import ctype, float_literal
@@ -17,29 +17,30 @@ Port = dict[str, Any]
 _CONVERTED = ("int8", "uint8", "int16")
 
 
-def ports_of(program: Program, places: Places) -> dict[str, list[Port]]:
+def ports_of(program: Program, enumerators: Enumerators) -> dict[str, list[Port]]:
     """Inputs and outputs of a program.
 
     Each has `data`, its address for the application. With buffers of the caller, each has `argument` (its declaration),
-    and `copied`, the place to copy to or from, if it needs a copy. Otherwise it has `offset` and `place`.
+    and `copied`, the enumerator to copy to or from, if it needs a copy. Otherwise it has `offset` and `enumerator`.
     """
     name = program.graph.name
     return {
-        "inputs": _ports(name, program, places, "input"),
-        "outputs": _ports(name, program, places, "output"),
+        "inputs": _ports(name, program, enumerators, "input"),
+        "outputs": _ports(name, program, enumerators, "output"),
     }
 
 
-def ports_of_switches(network: NetworkProgram, places: Sequence[Places]) -> dict[str, list[Port]]:
+def ports_of_switches(network: NetworkProgram, enumerators: Sequence[Enumerators]) -> dict[str, list[Port]]:
     """Inputs and outputs of a switchable network: those of the first switch, with lists for what differs.
 
-    Each has `offsets`, from the arena's start, and `places`. `scales` and `zero_points` are empty if all switches have
-    one value; otherwise `scale` or `zero_point` is None.
+    Each has `offsets`, from the arena's start, and `enumerators`. `scales` and `zero_points` are empty if all switches
+    have one value; otherwise `scale` or `zero_point` is None.
     """
     found: dict[str, list[Port]] = {}
     for kind in ("inputs", "outputs"):
         of_switches = [
-            _ports(network.name, program, own, kind[:-1]) for program, own in zip(network.programs, places, strict=True)
+            _ports(network.name, program, own, kind[:-1])
+            for program, own in zip(network.programs, enumerators, strict=True)
         ]
         found[kind] = [_common(list(ports), network.state_bytes) for ports in zip(*of_switches, strict=True)]
     return found
@@ -48,7 +49,7 @@ def ports_of_switches(network: NetworkProgram, places: Sequence[Places]) -> dict
 def _common(ports: list[Port], state_bytes: int) -> Port:
     common = dict(ports[0])
     common["offsets"] = [state_bytes + port["offset"] for port in ports]
-    common["places"] = [port["place"] for port in ports]
+    common["enumerators"] = [port["enumerator"] for port in ports]
     for key, plural in (("scale", "scales"), ("zero_point", "zero_points")):
         values = [port[key] for port in ports]
         differ = any(value != values[0] for value in values)
@@ -66,7 +67,7 @@ def _common(ports: list[Port], state_bytes: int) -> Port:
     return common
 
 
-def _ports(name: str, program: Program, places: Places, kind: str) -> list[Port]:
+def _ports(name: str, program: Program, enumerators: Enumerators, kind: str) -> list[Port]:
     tensors = program.inputs if kind == "input" else program.outputs
     found = []
     for index, tensor in enumerate(tensors):
@@ -75,11 +76,13 @@ def _ports(name: str, program: Program, places: Places, kind: str) -> list[Port]
             const = "const " if kind == "input" else ""
             port["argument"] = f"{const}{port['ctype']} *{port['label']}"
             port["data"] = f"{port['label']}_buffer.codes"
-            at_home = program.ported.get(tensor.name) == (tensor.name, 0) and places.label(tensor.name) == port["label"]
-            port["copied"] = "" if at_home else places.address(tensor.name)
+            at_home = (
+                program.ported.get(tensor.name) == (tensor.name, 0) and enumerators.label(tensor.name) == port["label"]
+            )
+            port["copied"] = "" if at_home else enumerators.address(tensor.name)
         else:
             port["data"] = f"{port['function']}(model)"
-            port |= {"offset": program.offsets[tensor.name], "place": places.of(tensor.name)}
+            port |= {"offset": program.offsets[tensor.name], "enumerator": enumerators.of(tensor.name)}
         found.append(port)
     return found
 

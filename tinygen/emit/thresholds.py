@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tinygen.emit.ctext import comment_safe
-from tinygen.emit.places import Places
+from tinygen.emit.enumerators import Enumerators
 from tinygen.errors import ModelError
 from tinygen.ir.encodings import Affine
 from tinygen.ir.thresholds import Threshold, full_name, thresholds_of
@@ -23,17 +23,17 @@ _TAKEN = re.compile(
 _INT32 = (-(2**31), 2**31 - 1)
 
 
-def thresholds_context(network: NetworkProgram, places: Sequence[Places]) -> list[dict[str, Any]]:
+def thresholds_context(network: NetworkProgram, enumerators: Sequence[Enumerators]) -> list[dict[str, Any]]:
     """Template values of each threshold, in order, switch by switch.
 
     Args:
-        places: of each switch.
+        enumerators: of each switch.
 
     Raises:
         ModelError: a threshold has a name that the generated C uses.
     """
     found = _thresholds(network)
-    return [_context(network.name, index, one, places[one.switch]) for index, one in enumerate(found)]
+    return [_context(network.name, index, one, enumerators[one.switch]) for index, one in enumerate(found)]
 
 
 def threshold_names(network: NetworkProgram) -> list[str]:
@@ -58,7 +58,7 @@ def _thresholds(network: NetworkProgram) -> list[_Threshold]:
     ]
 
 
-def _context(model: str, index: int, found: _Threshold, places: Places) -> dict[str, Any]:
+def _context(model: str, index: int, found: _Threshold, enumerators: Enumerators) -> dict[str, Any]:
     name, threshold, tensor = found.name, found.own, found.own.tensor
     if _TAKEN.fullmatch(name):
         raise ModelError(
@@ -73,7 +73,7 @@ def _context(model: str, index: int, found: _Threshold, places: Places) -> dict[
         "switch": found.switch,
         "name": name,
         "macro": f"{model}_{name}".upper(),
-        "place": places.of(tensor.name),
+        "enumerator": enumerators.of(tensor.name),
         "ctype": ctype(tensor.memory_dtype),
         "describe": comment_safe(str(tensor.encoding)),
         "value": threshold.value,

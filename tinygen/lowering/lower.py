@@ -15,13 +15,13 @@ from tinygen.lowering.branches import branched, family_within
 from tinygen.lowering.code_budget import CODE_BYTES, coded_layers
 from tinygen.lowering.fuse import fuse
 from tinygen.lowering.fuse_mixing import fastest_mixing, fuse_mixing, mixing_layers
-from tinygen.lowering.library import KernelLibrary
 from tinygen.lowering.order import best_order
 from tinygen.lowering.packed_activations import pack_activations
 from tinygen.lowering.place import Draft, draft, finished, least_scratch
 from tinygen.lowering.program import Io, Ordering, Program
 from tinygen.lowering.select import Choice, choose, choose_named, choose_without_code, flash_of
 from tinygen.lowering.streaming import Chooser, Streaming, stream
+from tinygen.lowering.vendor import VendorLibrary
 from tinygen.passes.stripe_stage import model_layer
 
 
@@ -30,7 +30,7 @@ def lower(
     *,
     family: str = "tinygen",
     isa: Collection[str] = ("c99",),
-    library: KernelLibrary | None = None,
+    library: VendorLibrary | None = None,
     streaming: Streaming | None = None,
     code_bytes: int = CODE_BYTES,
     io: Io = Io.ARENA,
@@ -126,7 +126,7 @@ def _choice(node: Node, family: str, isa: Collection[str], kernels: Mapping[str,
 
 
 def _in_small_arena(
-    chosen: Chosen, coded: Collection[str], library: KernelLibrary | None, streaming: Streaming, io: Io
+    chosen: Chosen, coded: Collection[str], library: VendorLibrary | None, streaming: Streaming, io: Io
 ) -> Program:
     """The program in the arena that `streaming` wants.
 
@@ -157,7 +157,7 @@ def layer_of(name: str) -> str:
 def lower_chosen(
     chosen: Chosen,
     coded: Collection[str],
-    library: KernelLibrary | None,
+    library: VendorLibrary | None,
     streaming: Streaming | None,
     io: Io = Io.ARENA,
     arena: int | None = None,
@@ -267,7 +267,7 @@ def _with_ordering(least: Draft, ordering: Ordering) -> Draft:
     return replace(least, program=replace(least.program, ordering=ordering))
 
 
-def _with_scratch(node: Node, choice: Choice, library: KernelLibrary | None) -> Choice:
+def _with_scratch(node: Node, choice: Choice, library: VendorLibrary | None) -> Choice:
     """A plan that calls a library, with the scratch that the library asks for; other plans unchanged."""
     if all(plan.library is None for plan in choice.variants):
         return choice

@@ -11,11 +11,11 @@ from tinygen.ir.graph import Graph
 from tinygen.ir.network import Network
 from tinygen.ir.thresholds import full_name, thresholds_of
 from tinygen.lowering.code_budget import CODE_BYTES, coded_in_all
-from tinygen.lowering.library import KernelLibrary
 from tinygen.lowering.lower import choose_kernels, lower, lower_chosen
 from tinygen.lowering.planner import ALIGNMENT, aligned
 from tinygen.lowering.program import Io, Program
 from tinygen.lowering.streaming import Streaming
+from tinygen.lowering.vendor import VendorLibrary
 
 STATE_BYTES = ALIGNMENT
 """What stands at the arena's start of a network that can be switched, without thresholds: the switch, and padding."""
@@ -97,7 +97,7 @@ def lower_network(
     *,
     family: str = "tinygen",
     isa: Collection[str] = ("c99",),
-    library: KernelLibrary | None = None,
+    library: VendorLibrary | None = None,
     streaming: Streaming | None = None,
     code_bytes: int = CODE_BYTES,
     io: Io = Io.ARENA,

@@ -55,7 +55,7 @@ class Constant:
 
 
 @dataclass(frozen=True)
-class LibraryCall:
+class VendorCall:
     """A call of a vendor's library that a plan's C makes.
 
     Attributes:
@@ -117,7 +117,7 @@ class KernelPlan:
     live_cycles: Callable[[float, float], float] | None = None
     code_bytes: int = 0
     shared_bytes: int = 0
-    library: LibraryCall | None = None
+    library: VendorCall | None = None
     alignment: int = 8
     mixed_bytes: int = 0
 

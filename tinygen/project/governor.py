@@ -18,7 +18,7 @@ _LARGEST = 2**32 - 1
 
 
 @dataclass(frozen=True)
-class Rung:
+class SwitchSetting:
     """A switch and what one inference costs.
 
     Attributes:
@@ -64,7 +64,7 @@ class Basis:
     inputs: int
 
 
-def write_governor(folder: Path, model: str, board_title: str, rungs: Sequence[Rung]) -> None:
+def write_governor(folder: Path, model: str, board_title: str, settings: Sequence[SwitchSetting]) -> None:
     """Writes `governor/` into a build: governor.h and .c, and NAME_ladder.h and .c with the cost of each switch.
 
     The firmware does not use it; applications may. Nothing is written where there is nothing to choose from, or where
@@ -74,16 +74,16 @@ def write_governor(folder: Path, model: str, board_title: str, rungs: Sequence[R
         folder: of the build.
         model: its name in the C.
         board_title: for the comment.
-        rungs: all switches, in any order; none where one of them was not profiled.
+        settings: all switches, in any order; none where one of them was not profiled.
     """
-    ladder = _ladder(model, rungs)
+    ladder = _ladder(model, settings)
     if not ladder or ladder[-1]["cost"] > _LARGEST:
         return
-    _write(folder, model, board_title, "ladder", {"unit": ladder[0]["unit"], "rungs": ladder})
+    _write(folder, model, board_title, "ladder", {"unit": ladder[0]["unit"], "settings": ladder})
 
 
 def write_threshold_governor(folder: Path, model: str, basis: Basis, settings: Sequence[Setting]) -> None:
-    """Writes the same with a rung for each setting of a network's thresholds, and a function that sets them.
+    """Writes the same for settings of a network's thresholds, and a function that sets them.
 
     Nothing is written where there is nothing to choose from, or where costs do not fit 32 bits.
 
@@ -97,7 +97,7 @@ def write_threshold_governor(folder: Path, model: str, basis: Basis, settings: S
         return
     names = list(settings[0].thresholds)
     costs, unit = _costs([(one.cycles, one.microjoules) for one in settings])
-    rungs = [
+    rows = [
         {
             "cost": cost,
             "cycles": one.cycles,
@@ -110,7 +110,13 @@ def write_threshold_governor(folder: Path, model: str, basis: Basis, settings: S
     if max(costs) > _LARGEST or max(one.worst_cycles for one in settings) > _LARGEST:
         return
     macros = [f"{model}_{name}".upper() for name in names]
-    context = {"macros": macros, "rungs": rungs, "unit": unit, "source": basis.source, "inputs": f"{basis.inputs:,}"}
+    context = {
+        "macros": macros,
+        "settings": rows,
+        "unit": unit,
+        "source": basis.source,
+        "inputs": f"{basis.inputs:,}",
+    }
     _write(folder, model, basis.board, "thresholds", context)
 
 
@@ -139,11 +145,11 @@ def _costs(found: Sequence[tuple[int, float | None]]) -> tuple[list[int], str]:
     return [cycles for cycles, _ in found], "cycles"
 
 
-def _ladder(model: str, rungs: Sequence[Rung]) -> list[dict[str, Any]]:
+def _ladder(model: str, settings: Sequence[SwitchSetting]) -> list[dict[str, Any]]:
     """Switches in ascending order of cost: by energy if it is known for all of them."""
-    costs, unit = _costs([(rung.cycles, rung.microjoules) for rung in rungs])
+    costs, unit = _costs([(setting.cycles, setting.microjoules) for setting in settings])
     ladder = [
-        {"macro": f"{model}_{rung.switch}".upper(), "cycles": rung.cycles, "cost": cost, "unit": unit}
-        for rung, cost in zip(rungs, costs, strict=True)
+        {"macro": f"{model}_{setting.switch}".upper(), "cycles": setting.cycles, "cost": cost, "unit": unit}
+        for setting, cost in zip(settings, costs, strict=True)
     ]
-    return sorted(ladder, key=lambda rung: rung["cost"])
+    return sorted(ladder, key=lambda setting: setting["cost"])

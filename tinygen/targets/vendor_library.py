@@ -17,7 +17,7 @@ from pathlib import Path
 from tinygen.claims import Claim
 from tinygen.errors import TinygenError
 from tinygen.files import temporary_folder
-from tinygen.lowering.plan import LibraryCall
+from tinygen.lowering.plan import VendorCall
 from tinygen.lowering.program import Program
 from tinygen.targets.board import Board
 from tinygen.targets.emulator.bare import BareCore
@@ -37,7 +37,7 @@ def library_functions(programs: Sequence[Program]) -> tuple[str, ...]:
 
 
 class VendorLibrary:
-    """A library built for one board by one compiler (a `KernelLibrary` of lowering).
+    """A library built for one board by one compiler (a `VendorLibrary` of lowering).
 
     Args:
         checkout: the library.
@@ -48,10 +48,10 @@ class VendorLibrary:
     def __init__(self, checkout: Checkout, board: Board, toolchain: Toolchain) -> None:
         self.checkout, self.board, self.toolchain = checkout, board, toolchain
         self.place = checkout.vendor.place
-        self._answers: dict[LibraryCall, int] = {}
+        self._answers: dict[VendorCall, int] = {}
         self._cores: dict[str, BareCore] = {}
 
-    def scratch_bytes(self, call: LibraryCall) -> int:
+    def scratch_bytes(self, call: VendorCall) -> int:
         """Bytes of scratch, by the library's own function.
 
         Raises:
@@ -88,7 +88,7 @@ class VendorLibrary:
             digest.update(path.relative_to(project).as_posix().encode() + b"\0" + path.read_bytes())
         return {"name": self.checkout.vendor.title, "commit": self.checkout.commit, "sha256": digest.hexdigest()}
 
-    def _on_core(self, call: LibraryCall) -> int:
+    def _on_core(self, call: VendorCall) -> int:
         """On an emulated core, the structs in a page of RAM."""
         query = self.checkout.true_name(call.buffer_query)
         if query not in self._cores:
@@ -116,7 +116,7 @@ class VendorLibrary:
         core.map("arguments", _ARGUMENTS, 4096)
         return core
 
-    def _on_host(self, call: LibraryCall) -> int:
+    def _on_host(self, call: VendorCall) -> int:
         """A small program of this computer asks and prints."""
         with temporary_folder() as temporary:
             folder = temporary
@@ -141,7 +141,7 @@ def _signed(word: int) -> int:
     return word - (1 << 32) if word >> 31 else word
 
 
-def _asking_program(call: LibraryCall, function: str = "") -> str:
+def _asking_program(call: VendorCall, function: str = "") -> str:
     """C that prints the answer; a struct of int32_t is passed as an array of them.
 
     Args:

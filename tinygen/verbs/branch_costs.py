@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tinygen.builds.arrays import Samples, load_samples
-from tinygen.builds.decisions import ESTIMATED, PREDICTED, RungEntry, cost_entry, describe_costs
+from tinygen.builds.decisions import ESTIMATED, PREDICTED, SettingEntry, cost_entry, describe_costs
 from tinygen.builds.manifest import Manifest
 from tinygen.emit.cycles import cycles_header
 from tinygen.errors import TinygenError, ToolchainError
@@ -26,7 +26,7 @@ from tinygen.lowering.layers import all_layers
 from tinygen.lowering.network import NetworkProgram
 from tinygen.lowering.program import Program
 from tinygen.verbs.gating import counts_channels
-from tinygen.verbs.rungs import Setting, settings_of
+from tinygen.verbs.settings import Setting, settings_of
 
 _EXAMPLES = 16
 """Paths of the data set that are run on an input of their own."""
@@ -101,27 +101,27 @@ def with_costs(
         if cycles is not None:
             source = PREDICTED
             costs = replace(costs, worst=costs_of(program, None, cycles.most).worst)
-        found.append((costs, sum(one.counts.values()), _rungs(program, one.settings, cycles)))
+        found.append((costs, sum(one.counts.values()), _settings(program, one.settings, cycles)))
     if manifest.board != "host":
         header = cycles_header(network.name, manifest.board_title, source, [costs for costs, _, _ in found])
         write_file(folder / "model" / f"{network.name}_cycles.h", header.encode())
-    entries = [describe_costs(costs, source, count, rungs) for costs, count, rungs in found]
+    entries = [describe_costs(costs, source, count, entries) for costs, count, entries in found]
     pairs = zip(manifest.switches, entries, strict=bool(manifest.switches))
     switches = tuple(replace(switch, costs=entry) for switch, entry in pairs)
     return replace(manifest, costs=entries[0], switches=switches)
 
 
-def _rungs(program: Program, settings: Sequence[Setting], cycles: _Cycles | None) -> tuple[RungEntry, ...]:
+def _settings(program: Program, settings: Sequence[Setting], cycles: _Cycles | None) -> tuple[SettingEntry, ...]:
     """The cost of each setting of the thresholds, in ascending order."""
-    rungs = []
+    entries = []
     for one in settings:
         expected = costs_of(program, one.counts, None if cycles is None else cycles.least).expected
         assert expected is not None
         most = [path_cost(program, path, None if cycles is None else cycles.most).cycles for path in one.counts]
         thresholds = {name.upper(): code for name, code in one.thresholds.items()}
         accuracy = None if one.accuracy is None else round(one.accuracy, 6)
-        rungs.append(RungEntry(thresholds, cost_entry(expected), round(max(most)), accuracy))
-    return tuple(sorted(rungs, key=lambda rung: rung.expected.cycles))
+        entries.append(SettingEntry(thresholds, cost_entry(expected), round(max(most)), accuracy))
+    return tuple(sorted(entries, key=lambda entry: entry.expected.cycles))
 
 
 def cycles_at_most(folder: Path, switch: int, program: Program) -> list[int] | None:

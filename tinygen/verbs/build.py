@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tinygen.builds.decisions import RungEntry
+from tinygen.builds.decisions import SettingEntry
 from tinygen.builds.firmware_entry import FirmwareEntry, Region
 from tinygen.builds.folder import Folder, Record, sha256_of
 from tinygen.builds.kept_model import keep_model
@@ -37,7 +37,7 @@ from tinygen.project.application import Application
 from tinygen.project.choices import Mode, WeightMemory
 from tinygen.project.esp_idf import UNTESTED, build_for_host, host_folder, write_idf_project
 from tinygen.project.firmware import write_firmware_project
-from tinygen.project.governor import Basis, Rung, Setting, write_governor, write_threshold_governor
+from tinygen.project.governor import Basis, Setting, SwitchSetting, write_governor, write_threshold_governor
 from tinygen.project.platformio import write_platformio_project
 from tinygen.targets.board import Board
 from tinygen.targets.boards import load_board
@@ -131,7 +131,7 @@ def build(
             (temporary / MANIFEST).write_text(json.dumps(manifest.to_json()))  # the emulated board reads it
             manifest = with_profiles(manifest, temporary, program, board)
             manifest = with_costs(manifest, temporary, program, data, emulate=True)
-            write_governor(temporary, manifest.model, manifest.board_title, _rungs(manifest))
+            write_governor(temporary, manifest.model, manifest.board_title, _settings(manifest))
         else:
             manifest = with_costs(manifest, temporary, program, data, emulate=False)
         _write_settings(temporary, manifest, board)
@@ -295,11 +295,15 @@ def _move_reports(out: Path, build: str) -> None:
                 reports.rename(out / name)
 
 
-def _rungs(manifest: Manifest) -> list[Rung]:
+def _settings(manifest: Manifest) -> list[SwitchSetting]:
     """The cost of each switch; empty if the cost of any is unknown."""
     profiles = {entry.name: entry.profile for entry in manifest.switches}
-    rungs = [Rung(name, p.cycles_predicted, p.microjoules_predicted) for name, p in profiles.items() if p is not None]
-    return rungs if len(rungs) == len(profiles) else []
+    settings = [
+        SwitchSetting(name, p.cycles_predicted, p.microjoules_predicted)
+        for name, p in profiles.items()
+        if p is not None
+    ]
+    return settings if len(settings) == len(profiles) else []
 
 
 def _write_settings(folder: Path, manifest: Manifest, board: Board) -> None:
@@ -309,14 +313,14 @@ def _write_settings(folder: Path, manifest: Manifest, board: Board) -> None:
         return
     settings = [
         Setting(one.thresholds, one.expected.cycles, _microjoules(one, board), one.worst_cycles, one.accuracy)
-        for one in costs.rungs
+        for one in costs.settings
     ]
     write_threshold_governor(folder, manifest.model, Basis(manifest.board_title, costs.source, costs.inputs), settings)
 
 
-def _microjoules(rung: RungEntry, board: Board) -> float | None:
+def _microjoules(setting: SettingEntry, board: Board) -> float | None:
     """Energy of a mean inference; None if the board's clock or current is unknown."""
-    energy = predicted_energy(rung.expected.cycles / board.core_hz, board) if board.core_hz else None
+    energy = predicted_energy(setting.expected.cycles / board.core_hz, board) if board.core_hz else None
     return None if energy is None else energy[0]
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from tinygen.builds.expected_detections import expected_detections
 from tinygen.builds.folder import Folder, Record, sha256_of
-from tinygen.builds.heard import make_heard
 from tinygen.builds.manifest import TensorEntry
 from tinygen.builds.plain import to_plain
 from tinygen.builds.program import describe_tensor
@@ -236,7 +236,7 @@ def _listener(job: Job, program: NetworkProgram) -> Listener | None:
     app = job.options.app
     if not isinstance(app, WakewordApp):
         return None
-    return make_listener(app, program, make_heard(app, job.source, program))
+    return make_listener(app, program, expected_detections(app, job.source, program))
 
 
 def _library(

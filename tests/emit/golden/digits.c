@@ -12,7 +12,7 @@ static union {
 } static_arena;
 #endif
 
-/* Places in the arena: bytes from the arena's start. Values that are not needed at the same time share memory. */
+/* Offsets in the arena: bytes from the arena's start. Values that are not needed at the same time share memory. */
 enum {
     AT_INPUT = 888, /* 784 B: int8 [1,28,28,1] */
     AT_SOFTMAX_9 = 152, /* 10 B: int8 [1,10] */
@@ -35,9 +35,9 @@ enum {
     AT_FULLY_CONNECTED_8_SCRATCH = 0, /* 100 B: scratch */
 };
 
-static void *at(void *arena, uint32_t place)
+static void *at(void *arena, uint32_t offset)
 {
-    return (uint8_t *)arena + place;
+    return (uint8_t *)arena + offset;
 }
 
 digits_t *digits_init(void *arena, size_t bytes)

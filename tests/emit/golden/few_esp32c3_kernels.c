@@ -9,7 +9,7 @@
 TG_FIELD_SUMS(few_conv_2d_u2_s2_packed_3x3_sums, 6, 1, 4, 80, 1)
 
 /* Puts 5 pixels in a word, run after run, two runs side by side: [pairs][buffer rows][8][2]. */
-TG_NOINLINE void few_conv_2d_u2_s2_packed_3x3_spread(uint32_t *to, const uint8_t *from)
+TG_NOINLINE void few_conv_2d_u2_s2_packed_3x3_extend(uint32_t *to, const uint8_t *from)
 {
     for (int32_t pair = 0; pair < 1; pair++, to += 128) {
         for (int32_t run = 0; run < 2; run++, from += 40) {
@@ -195,11 +195,11 @@ void few_conv_2d_u2_s2_packed_3x3(
             const int32_t iy = first + row - 1;
             if (iy < 0 || iy >= 6) {
                 memset(line, 0, 72);
-                few_conv_2d_u2_s2_packed_3x3_spread(to, line);
+                few_conv_2d_u2_s2_packed_3x3_extend(to, line);
                 continue;
             }
             TG_COPY(line, input + iy * 72, 72);
-            few_conv_2d_u2_s2_packed_3x3_spread(to, line);
+            few_conv_2d_u2_s2_packed_3x3_extend(to, line);
         }
         tg_fill_words(w, 0x10204U, 48);
         for (int32_t row = 0; row < count; row++) {

@@ -20,33 +20,33 @@ static union {
 } static_arena;
 #endif
 
-/* Places for NET_W1: bytes from STATE_BYTES on. Values that are not needed at the same time share memory. */
+/* Offsets for NET_W1: bytes from STATE_BYTES on. Values that are not needed at the same time share memory. */
 enum {
     AT_W1_INPUT = 32, /* 16 B: int8 [1,16] */
     AT_W1_LAYER = 48, /* 16 B: int32 [1,4] */
     AT_W1_LAYER_SCRATCH = 0, /* 32 B: scratch */
 };
 
-/* Places for NET_W8: bytes from STATE_BYTES on. Values that are not needed at the same time share memory. */
+/* Offsets for NET_W8: bytes from STATE_BYTES on. Values that are not needed at the same time share memory. */
 enum {
     AT_W8_INPUT = 40, /* 16 B: int8 [1,16] */
     AT_W8_LAYER = 56, /* 16 B: int32 [1,4] */
     AT_W8_LAYER_SCRATCH = 0, /* 40 B: scratch */
 };
 
-/* Places for NET_AGAIN: bytes from STATE_BYTES on. Values that are not needed at the same time share memory. */
+/* Offsets for NET_AGAIN: bytes from STATE_BYTES on. Values that are not needed at the same time share memory. */
 enum {
     AT_AGAIN_INPUT = 40, /* 16 B: int8 [1,16] */
     AT_AGAIN_LAYER = 56, /* 16 B: int32 [1,4] */
     AT_AGAIN_LAYER_SCRATCH = 0, /* 40 B: scratch */
 };
 
-static void *at(void *arena, uint32_t place)
+static void *at(void *arena, uint32_t offset)
 {
-    return (uint8_t *)arena + place;
+    return (uint8_t *)arena + offset;
 }
 
-/* What differs between the switches; places are bytes from the arena's start. */
+/* What differs between the switches; offsets are bytes from the arena's start. */
 static const struct {
     uint32_t layers;
     uint32_t input;

@@ -25,7 +25,7 @@ class CmsisPack(Form):
         return vendor.family != CMSIS_NN
 
     def extras(self, library: Library, written: Written) -> Mapping[str, str]:
-        vectors = f"{library.name}_{'heard' if library.listener else 'vectors'}.h"
+        vectors = f"{library.name}_{'expected' if library.listener else 'vectors'}.h"
         context = {
             **self.context(library, written),
             "vectors_header": vectors,

@@ -99,7 +99,7 @@ class Library:
     def runs(self) -> int:
         """Number of results that the example compares."""
         if self.listener is not None:
-            return len(self.listener.heard.sound)
+            return len(self.listener.expected.sound)
         return len(self.vectors) * len(self.vectors.outputs)
 
     @property
@@ -202,7 +202,7 @@ class Form(ABC):
     def _example(self, library: Library, context: Mapping[str, Any]) -> dict[str, str]:
         main = {self.layout.main: render(f"export/{self.example_template}", context)}
         if library.listener is not None:
-            return main | {f"{library.name}_heard.h": render("export/heard.h.j2", context)}
+            return main | {f"{library.name}_expected.h": render("export/expected.h.j2", context)}
         vectors = {**context, **_vector_context(library)}
         return main | {f"{library.name}_vectors.h": render("export/vectors.h.j2", vectors)}
 

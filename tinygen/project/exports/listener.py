@@ -28,7 +28,7 @@ _FEATURES = re.compile(r"\b(features?|FEATURES)_(?=\w)|\bfeatures(?=\.[ch]\b)|(?
 
 
 @dataclass(frozen=True, eq=False)
-class Heard:
+class ExpectedDetections:
     """Sound, and the listener's result for each hop.
 
     Attributes:
@@ -49,13 +49,13 @@ class Listener:
         files: text of the C by file name.
         headers: those of them that a user includes.
         context: for templates.
-        heard: for the example.
+        expected: for the example.
     """
 
     files: Mapping[str, str]
     headers: tuple[str, ...]
     context: Mapping[str, Any]
-    heard: Heard
+    expected: ExpectedDetections
 
 
 def check_listener(app: WakewordApp, network: NetworkProgram) -> WakewordPlan:
@@ -72,7 +72,7 @@ def check_listener(app: WakewordApp, network: NetworkProgram) -> WakewordPlan:
     return plan_wakeword(app, network)
 
 
-def make_listener(app: WakewordApp, network: NetworkProgram, heard: Heard) -> Listener:
+def make_listener(app: WakewordApp, network: NetworkProgram, expected: ExpectedDetections) -> Listener:
     """Generates the C of a listener.
 
     Raises:
@@ -103,12 +103,12 @@ def make_listener(app: WakewordApp, network: NetworkProgram, heard: Heard) -> Li
         text = environment().get_template(f"export/listener.{suffix}.j2").render(context)
         files[f"{name}_listener.{suffix}"] = text
     lines = {
-        "hops": len(heard.sound),
-        "sound_lines": [array_lines(row) for row in heard.sound],
-        "result_lines": [", ".join(map(str, row)) for row in heard.results.tolist()],
+        "hops": len(expected.sound),
+        "sound_lines": [array_lines(row) for row in expected.sound],
+        "result_lines": [", ".join(map(str, row)) for row in expected.results.tolist()],
     }
     headers = (f"{name}_listener.h", f"{name}_features.h")
-    return Listener(files, headers, {**context, **lines}, heard)
+    return Listener(files, headers, {**context, **lines}, expected)
 
 
 def _renamed(text: str, name: str) -> str:

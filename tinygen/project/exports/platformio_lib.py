@@ -34,7 +34,7 @@ class PlatformIoLib(Form):
 
 
 def _files(library: Library, main: str) -> list[str]:
-    return [main, f"{library.name}_{'heard' if library.listener else 'vectors'}.h"]
+    return [main, f"{library.name}_{'expected' if library.listener else 'vectors'}.h"]
 
 
 def _build(written: Written) -> dict[str, Any]:

@@ -13,7 +13,7 @@ def agree(one: float, other: float) -> bool:
     return abs(one - other) <= TOLERANCE * other
 
 
-def heard(byte: int, sent_at: float, read_at: float) -> bytes:
+def arriving(byte: int, sent_at: float, read_at: float) -> bytes:
     """The bytes that a receiver at `read_at` baud gets for one byte sent at `sent_at`, on a line idle before and after.
 
     It waits for a falling edge, samples in the middle of the start bit and of every data bit, and waits for the next

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tinygen.targets.emulator.line import USUAL_RATES, agree, heard
+from tinygen.targets.emulator.line import USUAL_RATES, agree, arriving
 from tinygen.targets.emulator.peripheral import Forbidden, Peripheral
 
 
@@ -76,13 +76,13 @@ class Uart(Peripheral):
 
     def give(self, value: int) -> None:
         """Sends a byte to the host."""
-        self.sent += heard(value & 0xFF, self.rate() or self.baud, self.baud)
+        self.sent += arriving(value & 0xFF, self.rate() or self.baud, self.baud)
         self.gave()
 
     def _arrive(self) -> None:
         """Lets bytes in until one is there: at the wrong rate one may be heard as none, or as several."""
         while self.received and not self._arrived:
-            self._arrived.extend(heard(self.received.popleft(), self.baud, self.rate() or self.baud))
+            self._arrived.extend(arriving(self.received.popleft(), self.baud, self.rate() or self.baud))
 
     def check_rate(self, register: str, divisor: int, actual: float, bus_hz: int) -> None:
         """Raises Forbidden if no host could read the bytes; a host at another usual rate reads garbage."""

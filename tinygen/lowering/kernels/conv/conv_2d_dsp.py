@@ -26,7 +26,7 @@ from tinygen.lowering.kernels.conv.jobs import (
 )
 from tinygen.lowering.kernels.support.activations.codes import pixel_elements
 from tinygen.lowering.kernels.support.activations.window import window_context, window_stem
-from tinygen.lowering.kernels.support.loops.dot_job import AHEAD, SPREAD, Job, Packed
+from tinygen.lowering.kernels.support.loops.dot_job import AHEAD, EXTEND, Job, Packed
 from tinygen.lowering.plan import KernelPlan, kernel
 
 _BLOCKS = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -136,7 +136,7 @@ def _rows_plan(job: Job, size: int, packed: Packed) -> KernelPlan:
     pitch = width * depth // 2
     blocks = -(-rows.output // size)
     pairs = rows.output * -(-columns.output // 2)
-    per_pixel = job.widen.cycles if job.widen else depth * SPREAD
+    per_pixel = job.widen.cycles if job.widen else depth * EXTEND
     return KernelPlan(
         template="conv/conv_2d_dsp_rows.c.j2",
         stem=window_stem(job.stem, geometry),
@@ -157,7 +157,7 @@ def _rows_plan(job: Job, size: int, packed: Packed) -> KernelPlan:
         headers=job.headers,
         cycles=node.output.shape[0]
         * (
-            blocks * (buffer_rows * width * job.groups * per_pixel + filters * taps * packed.spread)
+            blocks * (buffer_rows * width * job.groups * per_pixel + filters * taps * packed.extend)
             + 2 * pairs * filters * (taps * _MAC + rows.kernel * 1.5 + _OUTPUT + packed.ending)
         ),
     )
@@ -192,7 +192,7 @@ def _windows_plan(job: Job, size: int, packed: Packed) -> KernelPlan:
     whole_rows = columns.dilation == 1 and (columns.kernel * depth % 4 == 0 or columns.kernel * depth <= 64)
     segment = columns.kernel * depth if whole_rows and columns.kernel * depth % 4 == 0 else 0
     gathers = not job.widen and not pointwise and (rows.padded or columns.padded or not segment)
-    filling = SPREAD if pointwise or segment else _COPY if whole_rows else _GATHER
+    filling = EXTEND if pointwise or segment else _COPY if whole_rows else _GATHER
     if not (pointwise or segment):
         filling += _edges(geometry) * max(_EDGE - filling, 0.0)
     if job.widen:
@@ -220,6 +220,6 @@ def _windows_plan(job: Job, size: int, packed: Packed) -> KernelPlan:
         cycles=node.output.shape[0]
         * (
             pixels * (taps * filling + filters * (taps * _MAC + _OUTPUT + packed.ending))
-            + -(-pixels // size) * filters * taps * packed.spread
+            + -(-pixels // size) * filters * taps * packed.extend
         ),
     )

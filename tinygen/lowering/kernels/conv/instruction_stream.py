@@ -393,6 +393,6 @@ def _cycles(node: Node, code: _Code, size: int) -> float:
             per_pair += form.end * block.filters
     per_pair += sum(2.5 * part["filters"] + 5 for parts in code.pieces for part in parts)
     buffer_rows = (size - 1) * layout.geometry[0].stride + layout.span_h
-    spread = 5.0 * blocks * buffer_rows * layout.pitch
+    extend = 5.0 * blocks * buffer_rows * layout.pitch
     fetch = form.fetch * code.bytes * (1 if code.bytes <= form.kept else blocks)
-    return form.unit * node.output.shape[0] * (pairs * per_pair + spread + fetch + node.output.size * form.output)
+    return form.unit * node.output.shape[0] * (pairs * per_pair + extend + fetch + node.output.size * form.output)

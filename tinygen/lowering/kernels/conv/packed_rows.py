@@ -111,9 +111,9 @@ def _plan(job: Job, layout: Layout, size: int) -> KernelPlan:
     words += task.summed * (size * columns.output + (2 * layout.fields.pixels if layout.total_each else 0))
     words = max(words, sizes["x_words"] + -(-line // 4))
     blocks = -(-rows.output // size)
-    spread = grille.pairs * 2 * (1 + task.machine.pixel * layout.fields.pixels)
-    spread += _BIT * grille.copied if task.codes.bits == 1 else 0
-    spread += 2 * task.machine.pixel * grille.copied if task.codes.table else 0
+    extend = grille.pairs * 2 * (1 + task.machine.pixel * layout.fields.pixels)
+    extend += _BIT * grille.copied if task.codes.bits == 1 else 0
+    extend += 2 * task.machine.pixel * grille.copied if task.codes.table else 0
     ending = _ending(job, task)
     return KernelPlan(
         template="conv/packed_rows.c.j2",
@@ -151,7 +151,7 @@ def _plan(job: Job, layout: Layout, size: int) -> KernelPlan:
         * node.output.shape[0]
         * (
             layout.cycles()
-            + spread * blocks * buffer_rows * task.depth
+            + extend * blocks * buffer_rows * task.depth
             + blocks * packed.size / form.words * len(form.operands) * task.machine.unpack * (1 + form.steps) / 2
         ),
     )

@@ -67,7 +67,7 @@ def _plan(job: Job, unit: int) -> KernelPlan:
         context={
             **window_context(node, geometry),
             **job.ending.context,
-            **{key: value for key, value in job.context.items() if key not in ("fill", "spread", "spread_extra")},
+            **{key: value for key, value in job.context.items() if key not in ("fill", "extend", "extend_extra")},
             "taps": taps,
             "step": unit,
             "weights_per_unit": unit,

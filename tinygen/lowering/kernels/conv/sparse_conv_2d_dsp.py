@@ -299,7 +299,7 @@ def _plan(job: Job, packed: _Packed, tile: _Tile, costs: Costs) -> KernelPlan | 
     context = {
         **window_context(node, geometry),
         **job.ending.context,
-        **{key: value for key, value in job.context.items() if key not in ("fill", "spread", "spread_extra")},
+        **{key: value for key, value in job.context.items() if key not in ("fill", "extend", "extend_extra")},
         "in_h": in_h,
         "in_w": in_w,
         "out_h": out_h,
@@ -358,10 +358,10 @@ def _outside(layout: _Layout, units: _Units, geometry: tuple[Axis, Axis]) -> boo
 
 def code_kind(job: Job) -> int:
     """The name of the kind of codes in tinygen_planes.h."""
-    extra = str(job.context["spread_extra"])
+    extra = str(job.context["extend_extra"])
     if extra:
         return int(extra.removeprefix(", "))
-    return -1 if job.context["spread"] == "tg_spread_unsigned" else 0
+    return -1 if job.context["extend"] == "tg_extend_unsigned" else 0
 
 
 def _pairs(units: _Units) -> str:

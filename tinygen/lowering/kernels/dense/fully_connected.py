@@ -142,7 +142,7 @@ def dense_plan(job: DenseJob, values: Constant | None = None, centre: int = 0) -
     if packed is None:
         return None
     taps = whole_words(depth)
-    # What the shifted activations add: see tg_spread_dense().
+    # What the shifted activations add: see tg_extend_dense().
     even = weights[:, 0::2].astype(np.int64).sum(axis=1)
     channels = ending.rows.copy()
     channels[:, 0] += 256 * centre * weights.astype(np.int64).sum(axis=1) - 127 * even

@@ -35,10 +35,10 @@ def fully_connected_packed_pairs_dsp(node: Node) -> KernelPlan | None:
             **plan.context,
             "code": {**blocks.context(code), "scale_type": ""},
             "block_words": blocks.words.shape[1],
-            "spread_words": blocks.spread_words,
+            "extend_words": blocks.extend_words,
         },
         constants=(Constant("weights", blocks.words.reshape(-1), layout), *code.constants(), *plan.constants[1:]),
-        scratch_bytes=code.table_bytes + 4 * blocks.spread_words + plan.scratch_bytes,
+        scratch_bytes=code.table_bytes + 4 * blocks.extend_words + plan.scratch_bytes,
         headers=(coded_weights.HEADER, *plan.headers),
-        cycles=plan.cycles + node.input(0).size // node.input(1).shape[1] * code.spread_cycles * pairs.size,
+        cycles=plan.cycles + node.input(0).size // node.input(1).shape[1] * code.extend_cycles * pairs.size,
     )

@@ -32,7 +32,7 @@ from tinygen.lowering.plan import Constant, KernelPlan, kernel
 
 _HEADERS = ("tinygen_groups.h", "tinygen_dot.h", "tinygen_simd.h", "tinygen_sparse.h")
 _PAIRS = ((0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3))
-"""In the order of tg_spread_choices()."""
+"""In the order of tg_extend_choices()."""
 _EIGHT = 8
 """Groups of pairs whose choices share a word."""
 
@@ -207,7 +207,7 @@ def _pairs_dsp(node: Node) -> KernelPlan | None:
 
 
 def _is_wide(node: Node) -> bool:
-    """Whether there are codes above 127, which tg_spread_choices() does not support."""
+    """Whether there are codes above 127, which tg_extend_choices() does not support."""
     return node.input(0).dtype == np.uint8 and node.input(0).code_range[1] > 127
 
 

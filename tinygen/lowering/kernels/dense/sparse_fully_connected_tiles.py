@@ -33,7 +33,7 @@ def _tiles(node: Node) -> KernelPlan | None:
         return None
     steps = sparse_rows.walk(np.asarray(sparse_rows.blocks_of(layer.weights, 4, 4).any(axis=(2, 3))), _REACH)
     tiles = packed.reshape(len(steps.counts), -1, 16)[steps.rows, steps.columns].reshape(-1)
-    # What the shifted activations add: see tg_spread_dense().
+    # What the shifted activations add: see tg_extend_dense().
     rows = layer.epilogue.rows.copy()
     rows[:, 0] -= 127 * layer.weights[:, 0::2].astype(np.int64).sum(axis=1)
     return layer.with_epilogue(layer.epilogue.with_rows(rows)).plan(

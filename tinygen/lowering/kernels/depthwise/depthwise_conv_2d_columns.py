@@ -14,7 +14,7 @@ from tinygen.lowering.kernels.depthwise.depthwise_conv_2d_scalar import (
     plan_of,
 )
 from tinygen.lowering.kernels.depthwise.guessed import guesses
-from tinygen.lowering.kernels.depthwise.short_products import short_epilogue
+from tinygen.lowering.kernels.depthwise.low_words import low_words_epilogue
 from tinygen.lowering.kernels.support.loops.unpacked import ON_ARMV6M_UNPACKED, all_unpacked
 from tinygen.lowering.plan import KernelPlan, kernel
 
@@ -30,7 +30,7 @@ def by_columns(job: Job | None) -> KernelPlan | None:
     if job is None or any((axis.kernel, axis.stride, axis.dilation) != (3, 1, 1) for axis in job.geometry):
         return None
     staircase, bias = job.staircase()
-    short = short_epilogue(staircase, bias, unsigned_bits=job.ending.context.get("unsigned_bits", 0))
+    short = low_words_epilogue(staircase, bias, unsigned_bits=job.ending.context.get("unsigned_bits", 0))
     found = None if staircase is None or short else guesses(staircase, bias)
     job = replace(job, ending=short or job.ending, headers=(_HEADER, *job.headers))
     plan = plan_of(job)

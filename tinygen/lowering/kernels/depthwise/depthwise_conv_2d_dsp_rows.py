@@ -103,7 +103,7 @@ def _job(node: Node) -> DepthwiseJob | None:
         geometry,
         weights,
         layer.epilogue,
-        {key: value for key, value in context.items() if key != "spread"},
+        {key: value for key, value in context.items() if key != "extend"},
         f"depthwise_conv_2d_{layer.kinds}_dsp",
         _CYCLES[kind],
         widening(x, 1, 0) if kind == "values" else None,

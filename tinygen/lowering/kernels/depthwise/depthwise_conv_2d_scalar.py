@@ -18,8 +18,8 @@ from tinygen.ir.ops.window import Axis
 from tinygen.lowering.ctypes import ctype
 from tinygen.lowering.kernels.support.activations.codes import pixel_elements, smallest_integers
 from tinygen.lowering.kernels.support.activations.window import window_context, window_stem
+from tinygen.lowering.kernels.support.epilogues.high_word import LONG_FORMS, high_word_epilogue
 from tinygen.lowering.kernels.support.epilogues.integer_layer import integer_layer
-from tinygen.lowering.kernels.support.epilogues.raised import LONG_FORMS, raised_epilogue
 from tinygen.lowering.kernels.support.epilogues.requantize import Epilogue
 from tinygen.lowering.kernels.support.epilogues.staircase import Staircase
 from tinygen.lowering.kernels.support.loops import scalar
@@ -40,7 +40,7 @@ _TAP, _ROLLED_TAP, _LOADED_TAP, _OUTPUT, _COPIED, _BIT, _CHANNEL, _COLUMN = 4.2,
 
 LONG_PRODUCTS = {
     "fused": 36.0,
-    "raised": 38.0,
+    "high_word": 38.0,
     "stepwise": 60.0,
     "mixed": 60.0,
     "plain": 60.0,
@@ -96,7 +96,7 @@ def depthwise_conv_2d_scalar(node: Node) -> KernelPlan | None:
         return plan_of(job)
     # One product's upper word instead of 64 bits where sums are small.
     staircase, bias = job.staircase()
-    ending = raised_epilogue(staircase, bias, unsigned_bits=job.ending.context.get("unsigned_bits", 0))
+    ending = high_word_epilogue(staircase, bias, unsigned_bits=job.ending.context.get("unsigned_bits", 0))
     return plan_of(replace(job, ending=ending or job.ending))
 
 

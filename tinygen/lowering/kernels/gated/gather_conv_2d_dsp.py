@@ -49,7 +49,7 @@ class LiveJob(Job):
         taps = kernel_h * kernel_w * self.depth
         return Packed(
             (*self.live.constants, *(self.widen.constants if self.widen else ())),
-            {"code": None, "live": self.live.context, "spread_words": 2 * taps, "clear": False},
+            {"code": None, "live": self.live.context, "extend_words": 2 * taps, "clear": False},
             whole_words(filters),
             taps,
             2 * taps,
@@ -110,5 +110,5 @@ def gather_conv_2d_dsp(node: Node) -> Sequence[KernelPlan]:
 def _marked(plans: Sequence[KernelPlan]) -> list[KernelPlan]:
     """With the bytes of four mixed filters."""
     mixes = [bool(plan.context["live"]["experts"]) for plan in plans]
-    each = [4 * plan.context["spread_words"] for plan in plans]
+    each = [4 * plan.context["extend_words"] for plan in plans]
     return [replace(plan, mixed_bytes=mixed * size) for plan, mixed, size in zip(plans, mixes, each, strict=True)]

@@ -10,7 +10,7 @@ Without a population-count instruction there are these ways, in instructions per
     counting each word in fields (SWAR)           2 loads, 1 xor, 8 to 9                                     12
     three words to two (carry-save), then fields  2 loads, 1 xor, 5/3 for the adder, 17/3 for the fields     10
     carry-save over 18 words, then fields         2 loads, 1 xor, 2.6 for adders, 39/18 for the fields        8
-    columns: one channel of 32 filters            1 load, 1 to spread a bit, 1 xor, 4 for adders              7
+    columns: one channel of 32 filters            1 load, 1 to extend a bit, 1 xor, 4 for adders              7
 
 Columns need no fields, and no comparisons: what the planes start with makes the top one the packed output. But they
 take filters in whole words. So two of these are implemented: columns, which with loops and the propagation of carries

@@ -175,7 +175,7 @@ def _tflite_layer(node: Node, unit: int) -> IntegerLayer | None:
     if ending is None:
         return None
     weights = np.swapaxes(node.constant(1), 0, channel_axis(node)).astype(np.int64)
-    read = {"spread": "tg_spread", "spread_extra": "", "fill": x.zero_point, "source": "input"}
+    read = {"extend": "tg_extend", "extend_extra": "", "fill": x.zero_point, "source": "input"}
     context = read | output_values(y) | {"unsigned_bits": 0}
     return IntegerLayer(node, weights, np.zeros(len(weights), bool), ending, context, None)
 
@@ -202,26 +202,26 @@ def _activations(x: Tensor, *, halves: bool = False) -> dict[str, Any] | None:
     match x.encoding:
         case Affine(storage="int8"):
             zero = x.zero_point
-            return {"spread": "tg_spread", "spread_extra": "", "fill": zero, "zero": zero, **_pointer(x)}
+            return {"extend": "tg_extend", "extend_extra": "", "fill": zero, "zero": zero, **_pointer(x)}
         case Affine(storage="int16") if halves:
             return {"source": "input", "zero": x.zero_point}
         case Binary():
             return {"source": "input", "zero": 0}  # dense layers alone widen bits
         case Ternary():
-            return {"spread": "tg_spread", "spread_extra": "", "fill": 0, "zero": 0, **_pointer(x)}
+            return {"extend": "tg_extend", "extend_extra": "", "fill": 0, "zero": 0, **_pointer(x)}
         case Levels(signed=False):
-            wide = "tg_spread_unsigned" if x.encoding.bits == 8 else "tg_spread"
-            return {"spread": wide, "spread_extra": "", "fill": 0, "zero": 0, **_pointer(x)}
+            wide = "tg_extend_unsigned" if x.encoding.bits == 8 else "tg_extend"
+            return {"extend": wide, "extend_extra": "", "fill": 0, "zero": 0, **_pointer(x)}
         case Levels():
             largest = 2**x.encoding.bits - 1
-            return {"spread": "tg_spread_levels", "spread_extra": f", {largest}", "fill": 0, "zero": 0, **_pointer(x)}
+            return {"extend": "tg_extend_levels", "extend_extra": f", {largest}", "fill": 0, "zero": 0, **_pointer(x)}
         case _:
             return None
 
 
 def _widened(x: Tensor) -> dict[str, Any] | None:
     """Of codes that a table or their bits turn into integers."""
-    return {"spread": "", "spread_extra": "", "fill": 0, "zero": 0, **_pointer(x)} if fits_int16(x) else None
+    return {"extend": "", "extend_extra": "", "fill": 0, "zero": 0, **_pointer(x)} if fits_int16(x) else None
 
 
 def _pointer(x: Tensor) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from tinygen.lowering.plan import Constant
 _HEADERS = ("tinygen_dot.h", "tinygen_math.h", "tinygen_simd.h")
 AHEAD = 8
 """Bytes that tg_dot_2x4() reads behind its last pair."""
-SPREAD = 1.35
+EXTEND = 1.35
 """Instructions per element that is widened after a copy of whole rows, measured."""
 
 Convolution = Conv2D | GatherConv2D
@@ -98,7 +98,7 @@ class Packed:
         context: template values.
         filters, taps: after padding; filters of all groups.
         scratch_words: of one block widened, and of a table for that.
-        spread: instructions per weight that is widened.
+        extend: instructions per weight that is widened.
         ending: cycles per output that its epilogue takes more than a dense layer's.
     """
 
@@ -107,7 +107,7 @@ class Packed:
     filters: int
     taps: int
     scratch_words: int
-    spread: float = SPREAD
+    extend: float = EXTEND
     ending: float = 0.0
 
 
@@ -122,7 +122,7 @@ def _packed(job: Job) -> Packed:
     filters, taps = ordered.shape
     if code is None:
         layout = f"{list(ordered.shape)}, four filters pair by pair of taps"
-        context = {"code": None, "spread_words": 2 * taps, "clear": False}
+        context = {"code": None, "extend_words": 2 * taps, "clear": False}
         constants = (Constant("weights", ordered.reshape(-1), layout), job.ending.constant(), *more)
         return Packed(constants, context, filters, taps, 2 * taps)
     blocks = pack_blocks(code, ordered.reshape(filters // 4, -1).view(np.uint8))
@@ -138,11 +138,11 @@ def _packed(job: Job) -> Packed:
             *more,
         ),
         # Padding weights need no code for zero: they are multiplied with activations that are zero.
-        {"code": blocks.context(code) | scaling, "spread_words": blocks.spread_words, "clear": taps > rows.shape[1]},
+        {"code": blocks.context(code) | scaling, "extend_words": blocks.extend_words, "clear": taps > rows.shape[1]},
         filters,
         taps,
-        blocks.spread_words + code.table_bytes // 4,
-        code.spread_cycles + cycles,
+        blocks.extend_words + code.table_bytes // 4,
+        code.extend_cycles + cycles,
     )
 
 
@@ -167,11 +167,11 @@ def _packed_nested(job: Job, code: NestedCode, others: tuple[Constant, ...]) -> 
     words = np.ascontiguousarray(ordered).reshape(-1).view("<u4").astype(np.uint32)
     return Packed(
         (Constant("weights", words, layout), *code.constants(), *others),
-        {"code": code.context(job.weights.shape), "spread_words": 2 * taps, "clear": taps > size},
+        {"code": code.context(job.weights.shape), "extend_words": 2 * taps, "clear": taps > size},
         whole_words(filters),
         taps,
         2 * taps,
-        code.spread_cycles,
+        code.extend_cycles,
     )
 
 

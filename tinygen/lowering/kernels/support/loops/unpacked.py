@@ -105,7 +105,7 @@ def unpacking(weights: np.ndarray, groups: int) -> Unpacking | None:
     begin, table = 0.0, 0
     if isinstance(code, BookCode):
         begin, table = _ENTRY * 4**code.bits, 2 * size * 4**code.bits
-    block = 2 * size * packed.spread_words
+    block = 2 * size * packed.extend_words
     scratch = -(-(table + block) // _ALIGNED) * _ALIGNED
     return Unpacking(code, dtype, packed.words, rows.shape[1], scratch, begin, _cycles(code))
 
@@ -178,7 +178,7 @@ def _in_code(data: np.ndarray) -> _Stored | None:
     typed = "uint32_t" if isinstance(code, GridCode) else ctype(data.dtype)
     types = {"type": typed, "table_type": typed, "from": "" if isinstance(code, GridCode) else "book"}
     context = {**code.context(), **types, "packed_type": "uint32_t", "words": packed.words.size}
-    return _Stored(code.name, code.bits, arrays, context, 2 * packed.spread_words, _cycles(code))
+    return _Stored(code.name, code.bits, arrays, context, 2 * packed.extend_words, _cycles(code))
 
 
 def _in_steps(data: np.ndarray) -> _Stored | None:

@@ -53,7 +53,7 @@ class GridCode:
         return 0
 
     @property
-    def spread_cycles(self) -> float:
+    def extend_cycles(self) -> float:
         """Instructions per weight that is unpacked to int16."""
         pieces = self.bits.bit_count()
         return 1.0 + (2 * pieces - 1 + (_odd_part(self.step) > 1)) / 4 + self.bits / 32
@@ -147,7 +147,7 @@ class BookCode:
         return 4 << (2 * self.bits)
 
     @property
-    def spread_cycles(self) -> float:
+    def extend_cycles(self) -> float:
         return 1.6
 
     def codes(self, weights: np.ndarray) -> np.ndarray:
@@ -187,7 +187,7 @@ class IndexCode:
 
     table_bytes = 0
     # Per four: a quad, four loads by index, two pairs joined and stored.
-    spread_cycles = 4.5
+    extend_cycles = 4.5
 
     @property
     def name(self) -> str:
@@ -238,7 +238,7 @@ class ByteCode:
         return "w8"
 
     @property
-    def spread_cycles(self) -> float:
+    def extend_cycles(self) -> float:
         """Instructions per weight: of four, one load, four or six of arithmetic, two stores."""
         return 1.75 if self.step == 2 else 2.25
 
@@ -268,11 +268,11 @@ class PackedBlocks:
 
     Attributes:
         words: uint32 [blocks, words of a block].
-        spread_words: 32-bit words that a block takes unpacked, with what does not fill its last group.
+        extend_words: 32-bit words that a block takes unpacked, with what does not fill its last group.
     """
 
     words: np.ndarray
-    spread_words: int
+    extend_words: int
 
     def context(self, code: AnyCode | ByteCode) -> dict[str, Any]:
         """Template values."""

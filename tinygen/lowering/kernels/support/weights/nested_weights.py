@@ -29,7 +29,7 @@ class NestedCode:
 
     table_bytes = 0
     # Per pair of weights: halves apart, multiply, shift, mask, subtract, store, half of a load and of an XOR.
-    spread_cycles = 3.2
+    extend_cycles = 3.2
 
     @property
     def name(self) -> str:

@@ -24,11 +24,11 @@ def pack_dsp_rows(rows: np.ndarray) -> np.ndarray:
 
 
 def pack_dot_blocks(rows: np.ndarray, block: int = 4) -> np.ndarray:
-    """Rows of int8 weights in the order of tg_spread() and tg_dot_2x4(): in blocks of filters, pair of taps by pair.
+    """Rows of int8 weights in the order of tg_extend() and tg_dot_2x4(): in blocks of filters, pair of taps by pair.
 
     A word holds two filters' weights for one pair of taps: f0.a, f1.a, f0.b, f1.b, so that its even bytes are the pair
     of the first filter and its odd bytes that of the second. Pairs are taps 0 and 2, then 1 and 3 of each four, as
-    tg_spread() makes them of activations.
+    tg_extend() makes them of activations.
 
     Args:
         rows: [filters, taps].

@@ -15,7 +15,7 @@ from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.fully_connected import FullyConnected
 from tinygen.lowering.kernels.vendor import support as vendor
 from tinygen.lowering.kernels.vendor.cmsis_nn import support
-from tinygen.lowering.plan import KernelPlan, LibraryCall, kernel
+from tinygen.lowering.plan import KernelPlan, VendorCall, kernel
 
 
 def arithmetic(node: Node, values: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -55,8 +55,8 @@ def fully_connected(node: Node) -> KernelPlan | None:
     )
 
 
-def _call(function: str, suffix: str, filters: tuple[int, ...]) -> LibraryCall:
+def _call(function: str, suffix: str, filters: tuple[int, ...]) -> VendorCall:
     """The scratch of int8 layers, needed with MVE only, holds the sums of the weights."""
     also = ("arm_vector_sum_s8",) if suffix == "s8" else ()
     query = f"arm_fully_connected_{suffix}_get_buffer_size"
-    return LibraryCall(support.HEADER_FILES, (function, *also), query, (filters,))
+    return VendorCall(support.HEADER_FILES, (function, *also), query, (filters,))

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tinygen.ir.ops.base import Node
-from tinygen.lowering.plan import LibraryCall
+from tinygen.lowering.plan import VendorCall
 
 FAMILY = "cmsis-nn"
 HEADER_FILES = ("arm_nnfunctions.h",)
@@ -29,14 +29,14 @@ def type_suffix(node: Node) -> str | None:
     return _TYPES.get(node.output.dtype.name)
 
 
-def call(function: str, *arguments: int | tuple[int, ...], also: Sequence[str] = ()) -> LibraryCall:
+def call(function: str, *arguments: int | tuple[int, ...], also: Sequence[str] = ()) -> VendorCall:
     """A call whose scratch size is given by `<function>_get_buffer_size`."""
-    return LibraryCall(HEADER_FILES, (function, *also), f"{function}_get_buffer_size", arguments)
+    return VendorCall(HEADER_FILES, (function, *also), f"{function}_get_buffer_size", arguments)
 
 
-def call_without_scratch(*functions: str) -> LibraryCall:
+def call_without_scratch(*functions: str) -> VendorCall:
     """A call that takes no context."""
-    return LibraryCall(HEADER_FILES, functions)
+    return VendorCall(HEADER_FILES, functions)
 
 
 def dims(shape: Sequence[int]) -> tuple[int, int, int, int]:

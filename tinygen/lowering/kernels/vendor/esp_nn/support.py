@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tinygen.ir.ops.base import Node
-from tinygen.lowering.plan import LibraryCall
+from tinygen.lowering.plan import VendorCall
 
 FAMILY = "esp-nn"
 VECTORS = "pie"
@@ -30,15 +30,15 @@ _LONGEST = 32767
 """Sizes are uint16_t, positions int16_t."""
 
 
-def call(name: str, *arguments: int | tuple[int, ...]) -> LibraryCall:
+def call(name: str, *arguments: int | tuple[int, ...]) -> VendorCall:
     """A call of `esp_nn_NAME_s8`, whose scratch size is given by `esp_nn_get_NAME_scratch_size`."""
     functions = (f"esp_nn_{name}_s8", f"esp_nn_set_{name}_scratch_buf")
-    return LibraryCall(_HEADER_FILES, functions, f"esp_nn_get_{name}_scratch_size", arguments)
+    return VendorCall(_HEADER_FILES, functions, f"esp_nn_get_{name}_scratch_size", arguments)
 
 
-def call_without_scratch(function: str) -> LibraryCall:
+def call_without_scratch(function: str) -> VendorCall:
     """A call that takes no scratch."""
-    return LibraryCall(_HEADER_FILES, (function,))
+    return VendorCall(_HEADER_FILES, (function,))
 
 
 def computes(node: Node) -> bool:

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from tinygen.emit.ctext import array_lines, comment_safe
-from tinygen.emit.places import Places
+from tinygen.emit.enumerators import Enumerators
 from tinygen.lowering.program import Program
 
 
-def kept_of(program: Program, places: Places, prefix: str = "initial") -> dict[str, Any]:
+def states_of(program: Program, enumerators: Enumerators, prefix: str = "initial") -> dict[str, Any]:
     """States with their initial values, and the copies at the end of an invocation.
 
     A state with `lines` is initialised from an array whose name begins with `prefix`, others with the byte `fill`.
@@ -25,7 +25,7 @@ def kept_of(program: Program, places: Places, prefix: str = "initial") -> dict[s
             {
                 "symbol": f"{prefix}_{index}",
                 "note": f"{comment_safe(tensor.name)}: {tensor.describe()}",
-                "place": places.of(tensor.name),
+                "enumerator": enumerators.of(tensor.name),
                 "bytes": tensor.nbytes,
                 "fill": int(content[0]),
                 "lines": [] if uniform else array_lines(content),
@@ -33,8 +33,8 @@ def kept_of(program: Program, places: Places, prefix: str = "initial") -> dict[s
         )
     moves = [
         {
-            "target": places.of(move.state),
-            "source": places.address(move.update),
+            "target": enumerators.of(move.state),
+            "source": enumerators.address(move.update),
             "size": move.size,
             "note": comment_safe(move.state),
         }

@@ -17,7 +17,7 @@ class _Outside:
     ports: dict[str, str]
 
 
-class Spots:
+class TraceOffsets:
     """Addresses of one program's tensors.
 
     Args:

@@ -32,8 +32,8 @@ class _Short(NamedTuple):
     shift: int
 
 
-def short_epilogue(staircase: Staircase | None, bias: np.ndarray, *, unsigned_bits: int = 0) -> Epilogue | None:
-    """The epilogue of form `short`, or None where no such constants give every code.
+def low_words_epilogue(staircase: Staircase | None, bias: np.ndarray, *, unsigned_bits: int = 0) -> Epilogue | None:
+    """The epilogue of form `low_words`, or None where no such constants give every code.
 
     Args:
         staircase: for accumulators, which are a kernel's sums and biases; None where there is none.
@@ -45,14 +45,14 @@ def short_epilogue(staircase: Staircase | None, bias: np.ndarray, *, unsigned_bi
         return None
     low, high = staircase.floor, staircase.ceiling
     context = {
-        "form": "short",
+        "form": "low_words",
         "low": low,
         "high": high,
         "clamped": (low, high) != (-128, 127),
         "unsigned_bits": unsigned_bits,
         "unit": 1,
         "output_zero": 0,
-        "short_bits": found.bits,
+        "low_bits": found.bits,
     }
     columns = {"multiplier": found.multiplier, "shift": np.array([found.shift])}
     return write_columns(context, found.offset, columns, "offset with the bias")

@@ -10,7 +10,7 @@ from tinygen.lowering.program import Program, Step
 
 
 @dataclass(frozen=True)
-class Place:
+class Enumerator:
     """An enumerator.
 
     Attributes:
@@ -24,13 +24,13 @@ class Place:
     comment: str
 
 
-class Places:
-    """The places of one program, in the order of their first use in its C.
+class Enumerators:
+    """The enumerators of one program, in the order of their first use in its C.
 
     Args:
         program: from lowering.
         switch: the switch's name if the network has several; else "".
-        pointer: C expression of the address of a place `{}`.
+        pointer: C expression of the address of a enumerator `{}`.
     """
 
     def __init__(self, program: Program, switch: str = "", pointer: str = "at(arena, {})") -> None:
@@ -38,17 +38,19 @@ class Places:
         self._pointer = pointer
         self._prefix = f"AT_{switch}_".upper() if switch else "AT_"
         self._labels = _labels(program)
-        self._found: dict[tuple[str, str], Place] = {}
+        self._found: dict[tuple[str, str], Enumerator] = {}
         self._names: set[str] = set()
 
     @property
-    def all(self) -> tuple[Place, ...]:
+    def all(self) -> tuple[Enumerator, ...]:
         return tuple(self._found.values())
 
     def of(self, tensor: str) -> str:
         """The enumerator of a tensor in the arena."""
         found = self._program.graph.tensors[tensor]
-        return self._place(("tensor", tensor), self._labels[tensor], self._program.offsets[tensor], _described(found))
+        return self._enumerator(
+            ("tensor", tensor), self._labels[tensor], self._program.offsets[tensor], _described(found)
+        )
 
     def address(self, tensor: str) -> str:
         """The C expression of a tensor's address: in the arena, or in a buffer of the caller."""
@@ -72,15 +74,15 @@ class Places:
         """The C expression of the address of a step's scratch."""
         comment = f"{step.plan.scratch_bytes:,} B: scratch"
         name = step.node.op.name
-        place = self._place(("scratch", name), f"{name}_scratch", step.scratch_offset, comment)
-        return self._pointer.format(place)
+        enumerator = self._enumerator(("scratch", name), f"{name}_scratch", step.scratch_offset, comment)
+        return self._pointer.format(enumerator)
 
-    def _place(self, key: tuple[str, str], label: str, offset: int, comment: str) -> str:
+    def _enumerator(self, key: tuple[str, str], label: str, offset: int, comment: str) -> str:
         """Makes a unique enumerator: names may differ in case only, and a layer may be called `input`."""
         if key not in self._found:
             name = next(one for one in candidates(f"{self._prefix}{label}".upper()) if one not in self._names)
             self._names.add(name)
-            self._found[key] = Place(name, offset, comment)
+            self._found[key] = Enumerator(name, offset, comment)
         return self._found[key].name
 
 

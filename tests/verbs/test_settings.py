@@ -1,4 +1,4 @@
-"""Settings of thresholds as rungs of the governor: what they cost, and that choosing one sets what runs."""
+"""Settings of thresholds as settings of the governor: what they cost, and that choosing one sets what runs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tinygen.ir.thresholds import thresholds_of, with_thresholds
 from tinygen.lowering.lower import lower
 from tinygen.passes.pipeline import simplify
 from tinygen.verbs.build import BuildOptions, build
-from tinygen.verbs.rungs import SHARES, settings_of
+from tinygen.verbs.settings import SHARES, settings_of
 
 INPUTS = [images(24)[7 * n % 24] for n in range(24)]
 LABELS = np.array([int(np.argmax(evaluate(exits(), row)[0])) if n % 3 else 0 for n, row in enumerate(INPUTS)])
@@ -66,7 +66,7 @@ def test_shares_of_inputs_leave() -> None:
 @pytest.mark.parametrize("relation", [Relation.LESS, Relation.LESS_EQUAL, Relation.GREATER, Relation.GREATER_EQUAL])
 @pytest.mark.parametrize("swapped", [False, True])
 def test_every_relation(relation: Relation, swapped: bool) -> None:
-    """Whichever way a gate turns: the first rung saves nothing, the second most."""
+    """Whichever way a gate turns: the first setting saves nothing, the second most."""
     graph = turned(relation, swapped)
     (knob, _) = knobs_of(graph)
     assert knob.gates[0].cheap != swapped
@@ -101,7 +101,7 @@ def test_thresholds_that_something_else_reads_stay() -> None:
 
 def test_exits_and_skipped_blocks() -> None:
     """Random networks of `tinygen.nn`: every threshold is turned, and paths are those of inferences."""
-    for draw in draws("rungs: exits and skipped blocks", 4):
+    for draw in draws("settings: exits and skipped blocks", 4):
         network, x = random_exits(draw)
         graph = read_quantized(network, x[:1], "m")
         rows = feeds_of(network, x[:8])
@@ -113,7 +113,7 @@ def test_exits_and_skipped_blocks() -> None:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("rungs")
+    folder = tmp_path_factory.mktemp("settings")
     np.savez(folder / "x.npz", x=SAMPLES.inputs[0], y=LABELS)
     build(MemoryModel(exits(), "exits"), folder / "out", BuildOptions(board="f746zg", profile=folder / "x.npz"))
     return folder / "out"
@@ -122,25 +122,25 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_ladder_beside_the_firmware(built: Path) -> None:
     """What the C lists is what the manifest says; costs rise, and every path costs what it does alone."""
     costs = read_manifest(built).costs
-    assert costs is not None and len(costs.rungs) == len(SHARES)
+    assert costs is not None and len(costs.settings) == len(SHARES)
     text = (built / "governor" / "exits_ladder.c").read_text()
     listed = re.findall(r"\{(\d+)U, (\d+)U\}, /\* ([\d,]+) cycles, accuracy ([\d.]+) %", text)
     assert [int(which) for which, *_ in listed] == list(range(len(SHARES)))
-    assert [int(cycles.replace(",", "")) for *_, cycles, _ in listed] == [one.expected.cycles for one in costs.rungs]
+    assert [int(cycles.replace(",", "")) for *_, cycles, _ in listed] == [one.expected.cycles for one in costs.settings]
     prices = [int(cost) for _, cost, *_ in listed]
     assert prices == sorted(prices) and len(set(prices)) == len(prices) and "nanojoules" in text
     alone = {tuple(path.branches.items()): path.cycles for path in costs.paths}
-    for rung in costs.rungs:
-        counts = count_paths(with_thresholds(exits(), rung.thresholds), INPUTS)
+    for setting in costs.settings:
+        counts = count_paths(with_thresholds(exits(), setting.thresholds), INPUTS)
         mean = sum(alone[path] * n for path, n in counts.items()) / len(INPUTS)
-        assert rung.expected.cycles == pytest.approx(mean, abs=2)
-        assert max(alone[path] for path in counts) <= rung.worst_cycles <= costs.worst.cycles
-        assert rung.text in (built / "report.html").read_text()
-    assert costs.rungs[0].worst_cycles < costs.rungs[-1].worst_cycles
+        assert setting.expected.cycles == pytest.approx(mean, abs=2)
+        assert max(alone[path] for path in counts) <= setting.worst_cycles <= costs.worst.cycles
+        assert setting.text in (built / "report.html").read_text()
+    assert costs.settings[0].worst_cycles < costs.settings[-1].worst_cycles
 
 
 def test_choosing_a_rung_sets_what_runs(built: Path, tmp_path: Path) -> None:
-    """The governor in C on this computer: every inference takes the path, and gives the answer, of its rung."""
+    """The governor in C on this computer: every inference takes the path, and gives the answer, of its setting."""
     costs = read_manifest(built).costs
     assert costs is not None
     for source in (built / "governor").iterdir():
@@ -148,17 +148,17 @@ def test_choosing_a_rung_sets_what_runs(built: Path, tmp_path: Path) -> None:
     for name, content in emit_model(lower(simplify(exits())), "test").files.items():
         (tmp_path / name).write_text(content)
     (tmp_path / "main.c").write_text(MAIN)
-    compile_host(sorted(tmp_path.glob("*.c")), tmp_path / "rungs", ("-O0", *SANITIZERS))
-    done = subprocess.run([tmp_path / "rungs"], input=SAMPLES.inputs[0].tobytes(), capture_output=True, check=True)
+    compile_host(sorted(tmp_path.glob("*.c")), tmp_path / "settings", ("-O0", *SANITIZERS))
+    done = subprocess.run([tmp_path / "settings"], input=SAMPLES.inputs[0].tobytes(), capture_output=True, check=True)
     size = 3 * 4 + INPUTS[0][0].size
     rows = [done.stdout[start : start + size] for start in range(0, len(done.stdout), size)]
     assert len(rows) == len(INPUTS)
     taken = set()
     for row, sample in zip(rows, INPUTS, strict=True):
         which, *codes = np.frombuffer(row[:12], np.int32).tolist()
-        rung = costs.rungs[which]
-        assert codes == list(rung.thresholds.values())
-        there = with_thresholds(exits(), rung.thresholds)
+        setting = costs.settings[which]
+        assert codes == list(setting.thresholds.values())
+        there = with_thresholds(exits(), setting.thresholds)
         assert row[12:] == evaluate(there, sample)[0].tobytes()
         taken.add((which, path_of(there, sample)))
     assert len({which for which, _ in taken}) > 2 and len({path for _, path in taken}) == 3
@@ -173,22 +173,22 @@ int main(void)
     governor_energy_t governor;
     exits_t *const model = exits_init(NULL, 0U);
     const uint64_t budget = 24U * (uint64_t)(exits_ladder[1].cost + exits_ladder[2].cost) / 2U;
-    governor_energy_init(&governor, exits_ladder, EXITS_LADDER_RUNGS, budget, 24U);
+    governor_energy_init(&governor, exits_ladder, EXITS_LADDER_SETTINGS, budget, 24U);
     for (int i = 0; i < 24; i++) {
         if (i == 16) {
             governor_energy_add(&governor, 8U * (uint64_t)exits_ladder[5].cost, 0U);
         }
-        const governor_rung_t *const rung = governor_energy_next(&governor);
+        const governor_setting_t *const setting = governor_energy_next(&governor);
         int32_t said[3];
-        if (rung == NULL || exits_ladder_set(model, EXITS_LADDER_RUNGS) != EXITS_LADDER_NO_RUNG
+        if (setting == NULL || exits_ladder_set(model, EXITS_LADDER_SETTINGS) != EXITS_LADDER_NO_SETTING
             || fread(exits_input(model), 1, EXITS_INPUT_SIZE, stdin) != EXITS_INPUT_SIZE) {
             return 3;
         }
-        if (exits_ladder_set(model, rung->which) != 0) {
+        if (exits_ladder_set(model, setting->which) != 0) {
             return 4;
         }
         exits_invoke(model);
-        said[0] = (int32_t)rung->which;
+        said[0] = (int32_t)setting->which;
         said[1] = exits_threshold(model, EXITS_EXIT_1);
         said[2] = exits_threshold(model, EXITS_EXIT_2);
         fwrite(said, 1, sizeof said, stdout);
@@ -201,6 +201,6 @@ int main(void)
 
 def test_without_a_data_set_there_is_no_ladder(tmp_path: Path, built: Path) -> None:
     plain = build(MemoryModel(exits(), "exits"), tmp_path / "out", BuildOptions(board="host")).manifest
-    assert plain.costs is not None and plain.costs.rungs == () and not (tmp_path / "out" / "governor").exists()
+    assert plain.costs is not None and plain.costs.settings == () and not (tmp_path / "out" / "governor").exists()
     content = json.loads((built / "manifest.json").read_text())
-    assert len(content["costs"]["rungs"]) == len(SHARES) and Manifest.from_json(content) == read_manifest(built)
+    assert len(content["costs"]["settings"]) == len(SHARES) and Manifest.from_json(content) == read_manifest(built)

@@ -22,8 +22,8 @@ _UP = 16
 _WORD = 31
 
 
-def raised_epilogue(staircase: Staircase | None, bias: np.ndarray, *, unsigned_bits: int = 0) -> Epilogue | None:
-    """The epilogue of form `raised`, or None where no such constants give every code.
+def high_word_epilogue(staircase: Staircase | None, bias: np.ndarray, *, unsigned_bits: int = 0) -> Epilogue | None:
+    """The epilogue of form `high_word`, or None where no such constants give every code.
 
     Args:
         staircase: for accumulators, which are a kernel's sums and biases; None where there is none.
@@ -38,7 +38,7 @@ def raised_epilogue(staircase: Staircase | None, bias: np.ndarray, *, unsigned_b
         return None
     low, high = staircase.floor, staircase.ceiling
     context = {
-        "form": "raised",
+        "form": "high_word",
         "low": low,
         "high": high,
         "clamped": (low, high) != (-128, 127),

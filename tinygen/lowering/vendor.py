@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from tinygen.lowering.plan import LibraryCall
+from tinygen.lowering.plan import VendorCall
 
 
-class KernelLibrary(Protocol):
+class VendorLibrary(Protocol):
     """A library built for one core by one compiler: the answers depend on both."""
 
-    def scratch_bytes(self, call: LibraryCall) -> int:
+    def scratch_bytes(self, call: VendorCall) -> int:
         """Bytes of working memory that the call needs, according to the library.
 
         Raises:

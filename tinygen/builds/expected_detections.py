@@ -10,7 +10,7 @@ from tinygen.audio.micro_frontend import MicroFrontend
 from tinygen.ir.interpreter import Stream
 from tinygen.ir.network import Network
 from tinygen.lowering.network import NetworkProgram
-from tinygen.project.exports.listener import Heard, check_listener
+from tinygen.project.exports.listener import ExpectedDetections, check_listener
 from tinygen.project.wakeword import WakewordApp, WakewordPlan, input_encoding
 
 _SEED = 19
@@ -19,7 +19,7 @@ _INFERENCES = 3
 """Beyond the first window, if there is room for so much sound."""
 
 
-def make_heard(app: WakewordApp, source: Network, program: NetworkProgram) -> Heard:
+def expected_detections(app: WakewordApp, source: Network, program: NetworkProgram) -> ExpectedDetections:
     """Makes a fixed sound and the expected results of the first switch.
 
     Args:
@@ -41,7 +41,7 @@ def make_heard(app: WakewordApp, source: Network, program: NetworkProgram) -> He
         frames = frontend.process(hop)
         raw = frames if len(frames) else raw
         results.append([*semantics.hop(codes.apply(frames)), _weighted(raw[0])])
-    return Heard(sound, np.array(results, np.int32))
+    return ExpectedDetections(sound, np.array(results, np.int32))
 
 
 def _weighted(raw: np.ndarray) -> int:

@@ -17,7 +17,7 @@ from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.fully_connected import FullyConnected
 from tinygen.lowering.kernels.conv import conv_2d_scalar
 from tinygen.lowering.kernels.depthwise.depthwise_conv_2d_scalar import job_of
-from tinygen.lowering.kernels.support.epilogues.raised import raised_epilogue
+from tinygen.lowering.kernels.support.epilogues.high_word import high_word_epilogue
 from tinygen.lowering.lower import lower
 
 
@@ -64,7 +64,7 @@ def test_every_sum() -> None:
         job = job_of(node)
         assert job is not None
         staircase, bias = job.staircase()
-        ending = raised_epilogue(staircase, bias)
+        ending = high_word_epilogue(staircase, bias)
         if staircase is None or ending is None:
             continue
         found += 1
@@ -85,7 +85,7 @@ def test_every_sum() -> None:
 def test_layers(every: int) -> None:
     layers = [*steep(), *odd()]
     plans = [lower(layer.graph, isa=ESP32C3.isa).layers[0].plan for layer in layers]
-    assert sum(plan.context.get("form") == "raised" for plan in plans) >= 4
+    assert sum(plan.context.get("form") == "high_word" for plan in plans) >= 4
     assert all(is_odd(layer.graph) for layer in odd())
     assert check_layers(layers[::every], part="scalar") >= len(layers) // every
 
