@@ -130,7 +130,7 @@ def _renamed(graph: Graph, number: int, inputs: dict[tuple[object, ...], str]) -
     """New names of a graph's tensors. Layers that read activations of the same shape and encoding share inputs.
 
     Args:
-        inputs: of all layers, by what they are and the how manieth of that kind in its layer; filled.
+        inputs: of all layers, by their kind and their ordinal within the layer; filled.
     """
     names: dict[str, str] = {}
     seen: Counter[tuple[object, ...]] = Counter()

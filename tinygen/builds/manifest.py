@@ -419,6 +419,14 @@ class Manifest(ProgramEntry, ModelEntry, FirmwareEntry):
         return self.switches[switch if isinstance(switch, int) else self.switch_index(switch)]
 
 
+@dataclass(frozen=True)
+class Unfinished:
+    """A build directory whose manifest is not written yet."""
+
+    folder: Path
+    manifest: Manifest
+
+
 def read_manifest(folder: Path) -> Manifest:
     """The manifest of a build directory.
 

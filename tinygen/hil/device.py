@@ -13,7 +13,7 @@ from typing import TypeVar
 import numpy as np
 
 from tinygen.builds.codes import from_memory, in_memory
-from tinygen.builds.manifest import Manifest, ProgramEntry, read_manifest
+from tinygen.builds.manifest import Manifest, ProgramEntry, Unfinished, read_manifest
 from tinygen.errors import BoardError, DeviceError, TinygenError, WrongBuildError
 from tinygen.hil.answers import DeviceInfo
 from tinygen.hil.client import ENERGY_BAUD, DeviceClient
@@ -68,7 +68,7 @@ class Device:
 
     def __init__(
         self,
-        folder: Path,
+        folder: Path | Unfinished,
         *,
         port: str | None = None,
         engine: str | None = None,
@@ -76,8 +76,8 @@ class Device:
         transport: Transport | None = None,
         infer_seconds: float = INFER_SECONDS,
     ) -> None:
-        self.folder = folder
-        self.manifest = read_manifest(folder)
+        built = folder if isinstance(folder, Unfinished) else Unfinished(folder, read_manifest(folder))
+        self.folder, self.manifest = built.folder, built.manifest
         self.board = load_board(self.manifest.board)
         self.engine, self.port = ("serial", "") if transport else _place(self.board, port, engine)
         self.name = _runtime_name(self.board, self.engine)
@@ -89,7 +89,7 @@ class Device:
         self._emulated: EmulatedBoard | None = None
         # QEMU and labwired do not count: the same firmware runs beside them in our own emulated board.
         others = count and self.engine in (QEMU, LABWIRED)
-        self._twin = Device(folder, engine="unicorn", count=True) if others else None
+        self._twin = Device(built, engine="unicorn", count=True) if others else None
         # The cycles that checking a command takes depend on its nonce: with a fixed one, an emulated board reports the
         # same cycles at every run.
         nonce = None if self.engine == "serial" else 0
@@ -372,7 +372,7 @@ def _require_engine(board: Board) -> None:
 
 
 def open_device(
-    folder: Path,
+    folder: Path | Unfinished,
     *,
     port: str | None = None,
     engine: str | None = None,
@@ -383,7 +383,7 @@ def open_device(
     """A device for a build directory; use it in a `with` statement.
 
     Args:
-        folder: written by `tinygen build`.
+        folder: written by `tinygen build`, or being written.
         port: "auto" or "auto:NUMBER", the port with the board's USB identity (and that serial number); a path, or one
             of pyserial's URLs; labgrid:PLACE, see `tinygen.hil.labgrid`; "emulated", "qemu" or "labwired"; None for the
             emulator that the board file prefers.

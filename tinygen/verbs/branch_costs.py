@@ -11,7 +11,7 @@ import numpy as np
 
 from tinygen.builds.arrays import Samples, load_samples
 from tinygen.builds.decisions import ESTIMATED, PREDICTED, SettingEntry, cost_entry, describe_costs
-from tinygen.builds.manifest import Manifest
+from tinygen.builds.manifest import Manifest, Unfinished
 from tinygen.emit.cycles import cycles_header
 from tinygen.errors import TinygenError, ToolchainError
 from tinygen.files import write_file
@@ -96,7 +96,7 @@ def with_costs(
         return manifest
     found, source = [], ESTIMATED
     for index, (program, one) in enumerate(zip(network.programs, data, strict=True)):
-        cycles = _measured(folder, index, program, one) if emulate else None
+        cycles = _measured(manifest, folder, index, program, one) if emulate else None
         costs = costs_of(program, one.counts, None if cycles is None else cycles.least)
         if cycles is not None:
             source = PREDICTED
@@ -124,9 +124,9 @@ def _settings(program: Program, settings: Sequence[Setting], cycles: _Cycles | N
     return tuple(sorted(entries, key=lambda entry: entry.expected.cycles))
 
 
-def cycles_at_most(folder: Path, switch: int, program: Program) -> list[int] | None:
+def cycles_at_most(manifest: Manifest, folder: Path, switch: int, program: Program) -> list[int] | None:
     """Cycles of each layer by its number, in all branches; None if the emulator is not installed."""
-    measured = _measured(folder, switch, program, DataSet())
+    measured = _measured(manifest, folder, switch, program, DataSet())
     return None if measured is None else [round(cycles) for cycles in measured.most]
 
 
@@ -138,12 +138,12 @@ class _Cycles:
     least: Sequence[float]
 
 
-def _measured(folder: Path, switch: int, program: Program, data: DataSet) -> _Cycles | None:
+def _measured(manifest: Manifest, folder: Path, switch: int, program: Program, data: DataSet) -> _Cycles | None:
     """Inferences in which each branch ran, each twice; None where the emulator is not installed."""
     zeros = [np.zeros(tensor.shape, tensor.dtype) for tensor in program.inputs]
     found: list[tuple[int, ...]] = []
     try:
-        with open_device(folder, engine="unicorn", count=True) as device:
+        with open_device(Unfinished(folder, manifest), engine="unicorn", count=True) as device:
             device.select(switch)
             runs: list[tuple[Way, list[np.ndarray]]] = [(path, zeros) for path in covering_paths(program)]
             ordered = sorted(data.examples, key=lambda path: -data.counts[path])

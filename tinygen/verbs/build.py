@@ -114,7 +114,7 @@ def build(
     program = job.lowered(options.streaming)
     if options.flash_bytes is None and not board.is_host and not board.is_project_only:
         check_weights(board, weight_bytes(program))
-    job.place_weights(program)
+    job = job.placed(program)
     if options.app is not None:
         options.app.check_model(program)
     step("writing C", 1, 4)
@@ -128,7 +128,6 @@ def build(
         )
         step("measuring", 3, 4)
         if profile and not board.is_host and not board.is_project_only:
-            (temporary / MANIFEST).write_text(json.dumps(manifest.to_json()))  # the emulated board reads it
             manifest = with_profiles(manifest, temporary, program, board)
             manifest = with_costs(manifest, temporary, program, data, emulate=True)
             write_governor(temporary, manifest.model, manifest.board_title, _settings(manifest))
@@ -153,11 +152,11 @@ class _Job(Job):
         return model, options, self.board, self.toolchain.name, self.toolchain.version
 
     def fitted(self, program: NetworkProgram, folder: Path, step: Progress) -> Compiled:
-        """Compiles a firmware that fits: if RAM is too small, first without the benchmark's input buffer, then with a
-        smaller arena.
+        """Compiles a firmware that fits: if RAM is too small, without the benchmark's input buffer, and with an arena
+        that is smaller by what is then still missing.
 
         Raises:
-            FitError: none of these fits.
+            FitError: neither fits.
         """
         flash = self.options.flash_bytes
 
@@ -170,16 +169,15 @@ class _Job(Job):
         try:
             return attempt(program, streaming, True)
         except FitError as error:
-            if not error.excess.get("RAM"):
+            missing = error.excess.get("RAM", 0)
+            if not missing:
                 raise
+            missing -= benchmark_of(program)["db_bytes"]
+            if missing > 0:
+                streaming = Streaming(max(program.arena_bytes - missing - _ARENA_ALIGNMENT, 0))
+                program = self.smaller(streaming, error)
         shutil.rmtree(folder)
-        try:
-            return attempt(program, streaming, False)
-        except FitError as error:
-            limit = self.smaller_arena(program, error)
-            program = self.smaller(limit, error)
-        shutil.rmtree(folder)
-        return attempt(program, limit, False)
+        return attempt(program, streaming, False)
 
     def compiled(self, program: NetworkProgram, folder: Path, *, has_db: bool = True, alone: bool = True) -> Compiled:
         """Writes the project into `folder` and builds it.
@@ -255,17 +253,6 @@ class _Job(Job):
         networks = [Network.of(simplify(switch.graph)) for switch in self.source]
         apart = [self.lowered(self.options.streaming, network) for network in networks]
         return describe_network(program, emitted, self.source, apart)
-
-    def smaller_arena(self, program: NetworkProgram, error: FitError) -> Streaming:
-        """An arena that is smaller by the overflow that the linker reported.
-
-        Raises:
-            FitError: the overflow is not in RAM.
-        """
-        missing = error.excess.get("RAM", 0)
-        if not missing:
-            raise error
-        return Streaming(max(program.arena_bytes - missing - _ARENA_ALIGNMENT, 0))
 
     def smaller(self, wanted: Streaming, error: FitError) -> NetworkProgram:
         """The program within an arena of this size: with less scratch, or in stripes.

@@ -112,7 +112,7 @@ def export(
     _url(options.url)
     job = _job(model, kind, options, step)
     program = job.lowered(options.streaming)
-    job.place_weights(program)
+    job = job.placed(program)
     _check_fit(job, program)
     if isinstance(options.app, WakewordApp):
         check_listener(options.app, program)

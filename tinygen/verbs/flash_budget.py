@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from tinygen.builds.firmware_entry import FlashBudget, FlashPoint
-from tinygen.builds.manifest import MANIFEST, NetworkEntry
+from tinygen.builds.manifest import NetworkEntry
 from tinygen.builds.switches import code_sizes
 from tinygen.emit.model import EmittedModel
 from tinygen.emit.sharing import array_key
@@ -371,14 +371,13 @@ class _Search:
         runs = predicted <= _MOST_CYCLES
         manifest = compiled.manifest
         if runs:
-            (self.folder / MANIFEST).write_text(json.dumps(manifest.to_json()))
             manifest = with_profiles(manifest, self.folder, compiled.program, self.maker.board)
         for number, program in enumerate(programs):
             profile = manifest.switches[number].profile if manifest.switches else manifest.profile
             cycles = None if profile is None else [layer.cycles_predicted for layer in profile.layers]
             if runs and has_branches(program):
                 # Of each layer, not only of those that ran.
-                cycles = cycles_at_most(self.folder, number, program) or cycles
+                cycles = cycles_at_most(manifest, self.folder, number, program) or cycles
             for layer in all_layers(program):
                 key = number, _name_of(layer)
                 found[key] = found.get(key, 0) + (_estimated(layer) if cycles is None else cycles[layer.number])

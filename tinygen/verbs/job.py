@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, replace
+from copy import copy
+from dataclasses import asdict, fields, replace
 from pathlib import Path
+from typing import Self
 
 from tinygen.builds.manifest import LibraryEntry
 from tinygen.emit.model import EmittedModel
@@ -102,10 +104,12 @@ class Job:
             kernels=[given] * len((network or self.network).switches) if given else kernels,
         )
 
-    def place_weights(self, program: NetworkProgram) -> None:
-        """Decides which memory holds the weights."""
+    def placed(self, program: NetworkProgram) -> Self:
+        """The job, with the memory that holds the weights decided."""
         wanted, small = WeightMemory(self.options.weights), self.options.streaming is not None
-        self.options = replace(self.options, weights=weight_memory(wanted, self.board, program, small=small))
+        job = copy(self)
+        job.options = replace(self.options, weights=weight_memory(wanted, self.board, program, small=small))
+        return job
 
 
 def isa_of(board: Board) -> tuple[str, ...]:
@@ -122,25 +126,21 @@ def library_entry(job: Job, program: NetworkProgram, folder: Path) -> LibraryEnt
     return LibraryEntry(**used) if used else None
 
 
+_NOT_IN_FIRMWARE = frozenset({"cmsis_nn", "esp_nn", "calibration", "profile", "trust_pickle", "version", "url"})
+"""Options that say where files lie, or are of an export's page: what is in the files counts, which is in the C."""
+
+
 def build_id_of(
     options: BuildOptions, model: Path | MemoryModel, emitted: EmittedModel, library: LibraryEntry | None
 ) -> str:
     """The build id: a digest of everything that the firmware depends on."""
     digest = hashlib.sha256(model.read_bytes())
-    # Where files lie does not matter: what is in the library counts, and what calibration makes of the C.
-    unplaced = replace(options, cmsis_nn=None, calibration=None, profile=None, trust_pickle=False)
-    chosen = asdict(unplaced)
-    del chosen["esp_nn"], chosen["profile"], chosen["version"], chosen["url"]
-    if options.arithmetic == Arithmetic.REFERENCE:
-        del chosen["arithmetic"]  # which earlier builds had not
-    if options.io == Io.ARENA:
-        del chosen["io"]
-    if options.gates == Gates.AUTO:
-        del chosen["gates"]
-    if not options.layer_kernels:
-        del chosen["layer_kernels"]
-    if options.flash_bytes is None:
-        del chosen["flash_bytes"]
+    chosen = asdict(options)
+    chosen = {
+        one.name: chosen[one.name]
+        for one in fields(options)
+        if one.name not in _NOT_IN_FIRMWARE and getattr(options, one.name) != one.default
+    }
     digest.update(json.dumps(chosen, sort_keys=True).encode())
     for name, text in sorted(emitted.content.items()):
         digest.update(f"{name}\n{text}".encode())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tinygen.builds.manifest import Manifest, ProfileEntry
+from tinygen.builds.manifest import Manifest, ProfileEntry, Unfinished
 from tinygen.builds.plain import from_plain
 from tinygen.builds.predicted import profile_json
 from tinygen.errors import ToolchainError
@@ -24,7 +24,7 @@ def with_profiles(manifest: Manifest, folder: Path, network: NetworkProgram, boa
     Where the emulator is not installed, `profile_note` says so instead.
     """
     try:
-        profiles = [_profile(folder, index, program, board) for index, program in enumerate(network.programs)]
+        profiles = [_profile(manifest, folder, index, program, board) for index, program in enumerate(network.programs)]
     except ToolchainError as error:
         return replace(manifest, profile_note=f"not predicted: {error.what}; {error.fix}")
     pairs = zip(manifest.switches, profiles, strict=bool(manifest.switches))
@@ -32,9 +32,9 @@ def with_profiles(manifest: Manifest, folder: Path, network: NetworkProgram, boa
     return replace(manifest, profile=profiles[0], switches=switches)
 
 
-def _profile(folder: Path, index: int, program: Program, board: Board) -> ProfileEntry:
+def _profile(manifest: Manifest, folder: Path, index: int, program: Program, board: Board) -> ProfileEntry:
     """Right after reset, with cold caches: as if the switch were alone."""
-    with open_device(folder, engine="unicorn", count=True) as device:
+    with open_device(Unfinished(folder, manifest), engine="unicorn", count=True) as device:
         device.select(index)
         measured = device.measure([np.zeros(tensor.shape, tensor.dtype) for tensor in program.inputs])
         assert measured.profile is not None

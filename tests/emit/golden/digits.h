@@ -52,7 +52,7 @@ const int8_t *digits_output(const digits_t *model);
 
 /*
  * The code of the input that is nearest to a real value, halves away from zero; values beyond the range give its
- * ends, and what is no number the lowest code.
+ * ends, and NaN the lowest code.
  */
 int8_t digits_input_quantize(float value);
 

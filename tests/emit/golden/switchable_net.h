@@ -79,7 +79,7 @@ float net_output_scale(const net_t *model);
 
 /*
  * The code of the input that is nearest to a real value, halves away from zero; values beyond the range give its
- * ends, and what is no number the lowest code.
+ * ends, and NaN the lowest code.
  */
 int8_t net_input_quantize(float value);
 

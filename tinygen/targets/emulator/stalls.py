@@ -80,7 +80,7 @@ class CacheState:
         return sum(miss for line in lines if self._load(line))
 
     def _load(self, line: int) -> bool:
-        """Whether the line was missing; it is there afterwards."""
+        """Loads a cache line; True on a miss."""
         index = line % self.cache.sets
         first = index * self.cache.ways
         if line in self._lines[first : first + self.cache.ways]:

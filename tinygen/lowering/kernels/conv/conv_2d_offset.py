@@ -1,8 +1,8 @@
-"""Convolutions and dense layers of a Cortex-M0+, whose weights are stored plus 128: those of two filters in a halfword.
+"""Convolutions and dense layers of a Cortex-M0+ whose weights are stored plus 128: two filters in a halfword.
 
-That core loads bytes without their signs, so each weight costs an instruction to extend it. 128 more than it is, none
-has a sign, and two are loaded at once (templates/model/tinygen_offset.h). What the 128 add is 128 times the sum of a
-window's codes, which all filters share.
+A Cortex-M0+ loads signed bytes only with a register offset, so each weight costs an instruction to extend its sign.
+Stored with +128, bytes are unsigned, so a halfword load fetches two (templates/model/tinygen_offset.h). The 128 add 128
+times the sum of a window's codes to each accumulator, the same for all filters.
 """
 
 from __future__ import annotations

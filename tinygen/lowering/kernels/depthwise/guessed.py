@@ -1,4 +1,6 @@
-"""Codes guessed with one product of 32 bits, and how one knows which to doubt: for cores without longer products.
+"""Approximate requantization with one product of 32 bits, and which codes need an exact check.
+
+For cores without longer products.
 
 The sums from the last with the lowest code to the first with the highest, `span` + 1 of them, are places:
 
