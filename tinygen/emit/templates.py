@@ -8,16 +8,17 @@ from typing import Any
 import jinja2
 
 from tinygen.emit.lines import wrap_lines
+from tinygen.emit.loops import without_single_passes
 from tinygen.lowering.ctypes import float_literal
 from tinygen.paths import resource
 
 
 class _Template(jinja2.Template):
-    """One that renders C in lines of at most 120 columns."""
+    """One that renders C without loops of one pass, in lines of at most 120 columns."""
 
     def render(self, *args: Any, **kwargs: Any) -> str:
         text = super().render(*args, **kwargs)
-        return wrap_lines(text) if (self.name or "").endswith((".c.j2", ".h.j2")) else text
+        return wrap_lines(without_single_passes(text)) if (self.name or "").endswith((".c.j2", ".h.j2")) else text
 
 
 @cache

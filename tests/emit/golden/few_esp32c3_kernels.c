@@ -11,13 +11,11 @@ TG_FIELD_SUMS(few_conv_2d_u2_s2_packed_3x3_sums, 6, 1, 4, 80, 1)
 /* Puts 5 pixels in a word, run after run, two runs side by side: [pairs][buffer rows][8][2]. */
 TG_NOINLINE void few_conv_2d_u2_s2_packed_3x3_extend(uint32_t *to, const uint8_t *from)
 {
-    for (int32_t pair = 0; pair < 1; pair++, to += 128) {
-        for (int32_t run = 0; run < 2; run++, from += 40) {
-            TG_UNROLL_2
-            for (int32_t c = 0; c < 8; c++) {
-                to[2 * c + run] = ((uint32_t)from[c] << 2) + ((uint32_t)from[c + 8] << 9)
-                    + ((uint32_t)from[c + 16] << 16) + ((uint32_t)from[c + 24] << 23) + ((uint32_t)from[c + 32] << 30);
-            }
+    for (int32_t run = 0; run < 2; run++, from += 40) {
+        TG_UNROLL_2
+        for (int32_t c = 0; c < 8; c++) {
+            to[2 * c + run] = ((uint32_t)from[c] << 2) + ((uint32_t)from[c + 8] << 9)
+                + ((uint32_t)from[c + 16] << 16) + ((uint32_t)from[c + 24] << 23) + ((uint32_t)from[c + 32] << 30);
         }
     }
 }
