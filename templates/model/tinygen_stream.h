@@ -66,42 +66,6 @@ TG_INLINE const uint32_t *tg_entry(const uint32_t *table, uint32_t word, int32_t
 }
 
 /*
- * The same in steps, each of which can wait for the one before while others go on: the number of an entry, the entry,
- * and the table behind. Loads and additions stay in the order written. All numbers but the word must be constants.
- */
-TG_INLINE uint32_t tg_bit_field(uint32_t word, int32_t first, int32_t bits)
-{
-#if TG_HAVE_DSP && defined(__OPTIMIZE__)
-    uint32_t field;
-    __asm__ volatile("ubfx %0, %1, %2, %3" : "=r"(field) : "r"(word), "i"(first), "i"(bits));
-    return field;
-#else
-    return (word >> first) & ((UINT32_C(1) << bits) - 1U);
-#endif
-}
-
-TG_INLINE uint32_t tg_pick(const uint32_t *table, uint32_t entry)
-{
-#if TG_HAVE_DSP && defined(__OPTIMIZE__)
-    uint32_t word;
-    __asm__ volatile("ldr %0, [%1, %2, lsl #2]" : "=r"(word) : "r"(table), "r"(entry));
-    return word;
-#else
-    return table[entry];
-#endif
-}
-
-TG_INLINE const uint32_t *tg_behind(const uint32_t *table, int32_t entries)
-{
-#if TG_HAVE_DSP && defined(__OPTIMIZE__)
-    __asm__ volatile("add %0, %0, %1" : "+r"(table) : "i"(4 * entries));
-    return table;
-#else
-    return table + entries;
-#endif
-}
-
-/*
  * Tables one behind the other: Armv6-M has no load with both an index and a constant, and moves a pointer; elsewhere it
  * moves once for all.
  */

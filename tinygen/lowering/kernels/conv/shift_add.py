@@ -84,40 +84,16 @@ class _Tables:
         return self.groups // self.fields
 
 
-@dataclass(frozen=True)
-class _Form:
-    """Parameters of the kernels for one kind of core.
-
-    Attributes:
-        name: behind that of the function.
-        ahead: indices are taken from their words two steps early; then only for words with two pixels.
-        unit: of the cycles above in the plans' predictions, which are a Cortex-M7's for the multiplying kernels.
-    """
-
-    name: str
-    ahead: bool
-    unit: float
-
-
-_PORTABLE, _DSP = _Form("tables", False, 1.0), _Form("tables_dsp", True, 0.4)
-
-
 @kernel(Conv2D, of="codes", name="conv_2d_tables", family="tinygen")
 def conv_2d_tables(node: Node) -> KernelPlan | None:
     """Up to 32 different weights; for any core."""
-    return _conv_2d(node, _PORTABLE)
-
-
-@kernel(Conv2D, of="codes", name="conv_2d_tables_dsp", family="tinygen", isa="dsp")
-def conv_2d_tables_dsp(node: Node) -> KernelPlan | None:
-    """The same, loads and additions in order."""
-    return _conv_2d(node, _DSP)
+    return _conv_2d(node)
 
 
 @kernel(FullyConnected, of="codes", name="fully_connected_tables", family="tinygen")
 def fully_connected_tables(node: Node) -> KernelPlan | None:
     """Up to 32 different weights; for any core."""
-    return _fully_connected(node, _PORTABLE)
+    return _fully_connected(node)
 
 
 def _layer(node: Node, *, scaled: bool = False) -> IntegerLayer | None:
@@ -127,7 +103,7 @@ def _layer(node: Node, *, scaled: bool = False) -> IntegerLayer | None:
     return integer_layer(node, scaled=scaled)
 
 
-def _conv_2d(node: Node, form: _Form) -> KernelPlan | None:
+def _conv_2d(node: Node) -> KernelPlan | None:
     op = node.op
     assert isinstance(op, Conv2D)
     layer = _layer(node) if op.groups(node) == 1 else None
@@ -135,11 +111,11 @@ def _conv_2d(node: Node, form: _Form) -> KernelPlan | None:
     if layer is None or tables is None:
         return None
     geometry = op.geometry(node)
-    stem = window_stem(f"conv_2d_{form.name}_{codes.kind_of(node.input(1).integer)}", geometry)
-    return _plan(node, layer, tables, form, stem, window_context(node, geometry))
+    stem = window_stem(f"conv_2d_tables_{codes.kind_of(node.input(1).integer)}", geometry)
+    return _plan(node, layer, tables, stem, window_context(node, geometry))
 
 
-def _fully_connected(node: Node, form: _Form) -> KernelPlan | None:
+def _fully_connected(node: Node) -> KernelPlan | None:
     """Each row of the input is a pixel."""
     op = node.op
     assert isinstance(op, FullyConnected)
@@ -162,8 +138,8 @@ def _fully_connected(node: Node, form: _Form) -> KernelPlan | None:
         "pad_w": 0,
         "padded": False,
     }
-    stem = f"fully_connected_{form.name}_{codes.kind_of(node.input(1).integer)}"
-    return _plan(node, layer, tables, form, stem, window)
+    stem = f"fully_connected_tables_{codes.kind_of(node.input(1).integer)}"
+    return _plan(node, layer, tables, stem, window)
 
 
 def _tables(layer: IntegerLayer, node: Node) -> _Tables | None:
@@ -306,7 +282,6 @@ def _scaled_plan(node: Node, layer: IntegerLayer, kernels: _Kernels) -> KernelPl
             "activations": _read(node),
             "pixels": pixels,
             "taps": taps,
-            "ahead": False,
             "scaled": True,
             "index_type": ctype(kernels.dtype),
             "lanes": 1,
@@ -360,11 +335,7 @@ def _table_context(tables: _Tables | _Kernels) -> dict[str, Any]:
     }
 
 
-def _plan(
-    node: Node, layer: IntegerLayer, tables: _Tables, form: _Form, stem: str, window: dict[str, Any]
-) -> KernelPlan | None:
-    if form.ahead and (tables.lanes > 1 or tables.fields % 2):
-        return None
+def _plan(node: Node, layer: IntegerLayer, tables: _Tables, stem: str, window: dict[str, Any]) -> KernelPlan | None:
     filters, taps = len(layer.weights), layer.weights[0].size
     packed = _packed(tables, layer.weights.reshape(filters, -1))
     layout = f"{list(packed.shape)} chunks, filters, words of {tables.fields} indices for {tables.group} taps each"
@@ -380,7 +351,6 @@ def _plan(
             "activations": _read(node),
             "pixels": pixels,
             "taps": taps,
-            "ahead": form.ahead,
             "scaled": False,
             "index_type": "uint32_t",
             "lanes": tables.lanes,
@@ -392,16 +362,11 @@ def _plan(
             **layer.context,
             **layer.epilogue.context,
         },
-        constants=(Constant("weights", _read_beyond(packed, form), layout), layer.epilogue.constant()),
+        constants=(Constant("weights", packed.reshape(-1), layout), layer.epilogue.constant()),
         scratch_bytes=4 * words,
         headers=_HEADERS,
-        cycles=form.unit * pairs * (_cycles_per_pair(tables, filters, taps) + 2 * filters * _OUTPUT),
+        cycles=pairs * (_cycles_per_pair(tables, filters, taps) + 2 * filters * _OUTPUT),
     )
-
-
-def _read_beyond(packed: np.ndarray, form: _Form) -> np.ndarray:
-    """The words, and one more where the next one is read early."""
-    return np.concatenate([packed.reshape(-1), np.zeros(int(form.ahead), np.uint32)])
 
 
 def _read(node: Node) -> dict[str, Any]:

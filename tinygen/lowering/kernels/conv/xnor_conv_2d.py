@@ -40,6 +40,6 @@ def xnor_conv_2d_columns_copied(node: Node) -> Sequence[KernelPlan]:
 
 @kernel(Conv2D, of="codes", name="xnor_conv_2d_words", family="tinygen")
 def xnor_conv_2d_words(node: Node) -> Sequence[KernelPlan]:
-    """32 channels of one filter in a word."""
+    """32 channels of one filter in a word: for fewer filters than fill the columns' words."""
     layer = bit_layer(node)
     return (words_plan(layer, window_stem("xnor_conv_2d", (layer.rows, layer.columns))),) if layer else ()

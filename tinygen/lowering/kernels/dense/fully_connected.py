@@ -77,7 +77,7 @@ def fully_connected_f32(node: Node) -> KernelPlan | None:
 
 @kernel(FullyConnected, of="tflite", name="fully_connected_s8_dsp", family="tinygen", isa="dsp")
 def fully_connected_s8_dsp(node: Node) -> KernelPlan | None:
-    """Two outputs at a time with SMLAD."""
+    """Two outputs at a time with SMLAD: for scales with which sums are too large for `fully_connected_dsp_4`."""
     if node.output.dtype != np.int8 or not node.input(1).is_constant or node.input(1).zero_point:
         return None
     weights = node.constant(1)

@@ -19,6 +19,6 @@ def xnor_fully_connected_columns(node: Node) -> Sequence[KernelPlan]:
 
 @kernel(FullyConnected, of="codes", name="xnor_fully_connected_words", family="tinygen")
 def xnor_fully_connected_words(node: Node) -> Sequence[KernelPlan]:
-    """32 inputs of one output in a word."""
+    """32 inputs of one output in a word: for fewer outputs than fill the columns' words."""
     layer = bit_layer(node)
     return (words_plan(layer, "xnor_fully_connected"),) if layer else ()
