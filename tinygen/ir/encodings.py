@@ -173,7 +173,12 @@ class Ternary(_Scaled):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PowerOfTwo(_Scaled):
+class LookedUp(_Scaled):
+    """Codes whose integers kernels look up: a table of all codes is all that they need to know."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PowerOfTwo(LookedUp):
     """Sign and exponent: code 0 is zero, code c is sign(c) * scale * 2**(|c| - 1).
 
     Attributes:
@@ -199,7 +204,7 @@ class PowerOfTwo(_Scaled):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Codebook(_Scaled):
+class Codebook(LookedUp):
     """An index into shared values: real = scale * table[code] (Han et al., "Deep Compression", 2016, section 3).
 
     Attributes:

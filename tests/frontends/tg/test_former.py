@@ -1,4 +1,4 @@
-"""Files that tinygen 0.2 wrote."""
+"""Files that earlier versions wrote."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tinygen.ir.interpreter import evaluate
 
 LAYERS = Path(__file__).parent / "former" / "layers.tg"
 """Six layers: a convolution, a depthwise and a transposed one and a dense layer of TFLite, a convolution of codes with
-kernel scales, and a dense one without an epilogue; beside it inputs, and the outputs that 0.2 computed."""
+kernel scales, and a dense one without an epilogue; beside it inputs, and the outputs that were computed then."""
 
 
 def test_layers() -> None:

@@ -1,4 +1,4 @@
-"""Files of tinygen 0.2 and before, where layers of TFLite and of integer codes were different operators."""
+"""Files of earlier versions, where layers of TFLite and of integer codes were different operators."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from tinygen.frontends.folding import Chain, Reach, Uniform, fold, fold_real
 from tinygen.frontends.onnx.builder import Builder, int8_affine
 from tinygen.frontends.onnx.sources.activations import activation_of, clamp_codes, is_clamp_only
 from tinygen.frontends.onnx.targets import Target
-from tinygen.ir.encodings import Affine, Binary, Codebook, Encoding, PowerOfTwo
+from tinygen.ir.encodings import Affine, Binary, Encoding, LookedUp
 from tinygen.ir.epilogue import Rescale
 from tinygen.ir.fixed_point import Activation
 from tinygen.ir.ops.base import Op
@@ -46,7 +46,7 @@ def needs_affine(target: Target, what: str) -> Affine:
         UnsupportedError: the target has one bit, or its codes are not evenly spaced.
     """
     quantizer = target.quantizer
-    if not isinstance(quantizer, Uniform) or isinstance(target.encoding, Binary | PowerOfTwo | Codebook):
+    if not isinstance(quantizer, Uniform) or isinstance(target.encoding, Binary | LookedUp):
         raise UnsupportedError(
             f"{what} cannot be followed by a quantizer to {target.encoding}",
             fix="Quantize its result to 2 to 8 bits.",

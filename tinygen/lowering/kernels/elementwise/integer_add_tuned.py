@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygen.ir.encodings import Binary, Codebook, PowerOfTwo
+from tinygen.ir.encodings import Binary, LookedUp
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.integer_add import IntegerAdd
 from tinygen.ir.tensor import Tensor
@@ -103,7 +103,7 @@ def _halves(value: int) -> tuple[int, int]:
 
 def _uneven(node: Node) -> bool:
     """Whether integers are not a linear function of codes."""
-    return any(isinstance(node.input(i).encoding, PowerOfTwo | Codebook) for i in (0, 1))
+    return any(isinstance(node.input(i).encoding, LookedUp) for i in (0, 1))
 
 
 def _channels(node: Node, rows: list[tuple[int, ...]], fields: tuple[Field, ...]) -> tuple[Constant, ...]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygen.ir.encodings import WORD_BITS, Affine, Binary, Codebook, IntegerEncoding, Levels, PowerOfTwo, Ternary
+from tinygen.ir.encodings import WORD_BITS, Affine, Binary, IntegerEncoding, Levels, LookedUp, PowerOfTwo, Ternary
 from tinygen.ir.epilogue import Epilogue, Rescale, Threshold
 from tinygen.ir.ops import integer_mac
 from tinygen.ir.ops.base import Node
@@ -47,8 +47,9 @@ def _activations(tensor: Tensor, table: str) -> dict[str, Any] | None:
             return {"kind": "plain", "offset": 0}
         case Affine():
             return {"kind": "plain", "offset": encoding.zero_point[0]}
-        case Codebook():
-            return {"kind": "table", "offset": 0, "table": table, "integers": list(encoding.table)}
+        case LookedUp() if encoding.code_range[0] == 0:
+            integers = encoding.integers(np.arange(encoding.code_range[1] + 1)).tolist()
+            return {"kind": "table", "offset": 0, "table": table, "integers": integers}
         case _:
             return None
 

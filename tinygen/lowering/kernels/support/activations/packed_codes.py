@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygen.ir.encodings import Affine, Binary, Codebook, Levels, PowerOfTwo, Ternary
+from tinygen.ir.encodings import Affine, Binary, Levels, LookedUp, Ternary
 from tinygen.ir.tensor import Tensor
 from tinygen.lowering.ctypes import ctype
 from tinygen.lowering.kernels.support.activations.codes import pixel_elements
@@ -58,7 +58,7 @@ def activation_codes(x: Tensor, *, padded: bool) -> Codes | None:
             return None if codes.largest > _LARGEST_BYTE else replace(codes, bits=x.code_bits)
         case Binary():
             return replace(_symmetric(1, padded), bits=1)
-        case PowerOfTwo() | Codebook():
+        case LookedUp():
             return _looked_up(x, padded)
         case _:
             return None

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygen.ir.encodings import Affine, Binary, Codebook, Levels, PowerOfTwo
+from tinygen.ir.encodings import Affine, Binary, Levels, LookedUp
 from tinygen.ir.tensor import Tensor
 from tinygen.lowering.kernels.support.activations.codes import pixel_elements
 from tinygen.lowering.plan import Constant
@@ -56,7 +56,7 @@ def whole_words(channels: int) -> int:
 
 def needs_widening(x: Tensor) -> bool:
     """Whether codes are not bytes that a spreading function reads as stored."""
-    return x.code_bits > 0 or isinstance(x.encoding, Binary | PowerOfTwo | Codebook) or x.dtype == np.int16
+    return x.code_bits > 0 or isinstance(x.encoding, Binary | LookedUp) or x.dtype == np.int16
 
 
 def widening(x: Tensor, groups: int, fill: int, channels: int | None = None) -> Widening:
@@ -94,7 +94,7 @@ def widening(x: Tensor, groups: int, fill: int, channels: int | None = None) -> 
 
 def _kind(x: Tensor) -> str:
     match x.encoding:
-        case PowerOfTwo() | Codebook():
+        case LookedUp():
             return "values"
         case Binary():
             return "bits"

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tinygen.ir.encodings import Affine, Binary, Codebook, Levels, Ternary
+from tinygen.ir.encodings import Affine, Binary, Levels, LookedUp, Ternary
 from tinygen.ir.epilogue import Epilogue as Ending
 from tinygen.ir.epilogue import Rescale, Threshold
 from tinygen.ir.ops import integer_mac
@@ -244,7 +244,7 @@ def _reachable(x: Tensor, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Least and largest accumulator per channel; taps outside the input are 0, which may be neither end."""
     low, high = x.integer.code_range
     # Tables need not rise.
-    codes = np.arange(low, high + 1) if isinstance(x.encoding, Codebook) else np.array([low, high])
+    codes = np.arange(low, high + 1) if isinstance(x.encoding, LookedUp) else np.array([low, high])
     integers = x.integer.integers(codes.astype(x.dtype))
     return accumulator_range(weights, min(int(integers.min()), 0), max(int(integers.max()), 0), 0)
 

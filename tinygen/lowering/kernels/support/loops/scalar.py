@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygen.ir.encodings import Affine, Binary, Codebook, Levels, PowerOfTwo, Ternary
+from tinygen.ir.encodings import Affine, Binary, Levels, LookedUp, Ternary
 from tinygen.ir.ops.base import Node
 from tinygen.ir.tensor import Tensor
 from tinygen.lowering.kernels.support.activations.codes import smallest_integers
@@ -106,7 +106,7 @@ def any_copy_of(x: Tensor) -> Copy | None:
     match x.encoding:
         case Binary():
             return Copy(0, bits=True)
-        case PowerOfTwo() | Codebook() if fits_int16(x) and not x.code_bits:
+        case LookedUp() if fits_int16(x) and not x.code_bits:
             low, high = x.integer.code_range
             values = smallest_integers(x.integer.integers(np.arange(low, high + 1).astype(x.dtype)))
             return Copy(0, values=Constant("values", values, f"integers of the codes from {low} on"), lowest=low)
