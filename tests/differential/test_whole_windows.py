@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from tests.differential.test_integer_tuned import WEIGHTS
 from tests.differential.test_scalar import BUILDS, ESP32C3, ISA, M0PLUS
+from tests.differential.test_tuned import window
 from tests.differential.test_widened import ACTIVATIONS
 from tests.support import integer_layers as layers
 from tests.support.board_batch import M4, M7
@@ -14,6 +17,7 @@ from tests.support.integer_layers import BINARY, INT8, OUTPUTS, Layer, affine, l
 from tests.support.shares import one_in
 from tests.support.variants import DSP, check_variants
 from tests.targets.tools import requires_tool
+from tinygen.ir.epilogue import Tflite
 from tinygen.lowering.kernels.dense.conv_2d_whole import dense_node
 from tinygen.lowering.select import choose
 from tinygen.targets.board import Board
@@ -99,3 +103,22 @@ def test_chosen() -> None:
         one_output((5, 1, 8), (4, 1), stride=(2, 1)),
     ]
     assert all(dense_node(one.graph.node(one.graph.ops[0])) is None for one in others)
+
+
+def test_they_round_as_convolutions_do() -> None:
+    """LiteRT rounds sums of convolutions twice, and those of dense layers in double precision."""
+    rng = np.random.default_rng(0)
+    graph, _ = window((1, 1), 64, 64, (1, 1), same=False, seed=3)
+    (node,) = graph.nodes()
+    dense = dense_node(node)
+    assert dense is not None
+    constants = [tensor.data for tensor in node.inputs[1:] if tensor is not None and tensor.data is not None]
+    flat = [constants[0].reshape(64, 64), *constants[1:]]
+    apart = 0
+    for _ in range(400):
+        x = rng.integers(-128, 128, (1, 1, 1, 64)).astype(np.int8)
+        (wanted,), (found,) = node.op.evaluate(node, [x, *constants]), dense.op.evaluate(dense, [x, *flat])
+        assert np.array_equal(wanted.reshape(found.shape), found)
+        plain = replace(dense.op, epilogue=Tflite())  # type: ignore[call-arg]
+        apart += int(np.count_nonzero(plain.evaluate(dense, [x, *flat])[0] != found))
+    assert apart, "inputs for which the two differ"
