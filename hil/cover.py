@@ -80,7 +80,7 @@ def _fused(isa: frozenset[str]) -> tuple[tuple[Graph, tuple[Node, ...]], ...]:
 def _layers_for(kernel: Kernel, isa: frozenset[str]) -> Iterator[Tried]:
     for graph, nodes in _fused(isa):
         for node in nodes:
-            if type(node.op) is kernel.op and any(not plan.is_alias for plan in kernel.variants(node)):
+            if type(node.op) in kernel.ops and any(not plan.is_alias for plan in kernel.variants(node)):
                 yield Tried(kernel.name, graph, _parts(graph, node.op.name), kernel.family)
 
 

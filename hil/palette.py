@@ -15,7 +15,7 @@ from tests.support import sparse_layers as sparse
 from tinygen.bench import layers, lowbit
 from tinygen.bench.layers import Window
 from tinygen.ir.encodings import Affine, Binary, Encoding, Float32, IntegerEncoding, Levels, Plain
-from tinygen.ir.epilogue import Rescale
+from tinygen.ir.epilogue import Rescale, Tflite
 from tinygen.ir.fixed_point import Activation
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops import binary, confidence, movement, reduce, resize, unary
@@ -145,7 +145,7 @@ def _bias(count: int, kind: str, x: Encoding) -> Tensor:
 
 def _multiplying(kind: str, x: Encoding, y: Encoding) -> Iterator[Graph]:
     image, bias = Tensor("x", _IMAGE, x), partial(_bias, kind=kind, x=x)
-    window = {"padding": Padding.SAME, "stride": (1, 1), "activation": Activation.RELU}
+    window = {"padding": Padding.SAME, "stride": (1, 1), "epilogue": Tflite(Activation.RELU)}
     yield _op(f"conv_{kind}", Conv2D, [image, _constant("weights", (6, 3, 3, 4), kind), bias(6)], y, **window)
     yield _op(f"dw_{kind}", DepthwiseConv2D, [image, _constant("weights", (1, 3, 3, 4), kind), bias(4)], y, **window)
     row = Tensor("x", (1, 24), x)

@@ -213,7 +213,14 @@ def run_suite(
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     words: Sequence[str | Path] = [*command, *options]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, env=environment)
-    return done, json.loads((out / f"first-light-{board}.json").read_text())
+    report = out / f"first-light-{board}.json"
+    assert report.is_file(), done.stdout[-3000:] + done.stderr[-1000:]
+    return done, json.loads(report.read_text())
+
+
+def test_most_kernels_are_tried_on_a_layer() -> None:
+    found, left = cover.tried_on(load_board("esp32c3").isa)
+    assert len(found) > 10 * len(left), left
 
 
 @pytest.mark.long
