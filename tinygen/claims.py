@@ -11,7 +11,8 @@ import os
 import shutil
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 try:
@@ -23,6 +24,21 @@ PREFIX = ".tinygen-"
 """Of temporary folders."""
 _WAIT_SECONDS, _STEP_SECONDS = 1.0, 0.02
 _swept: set[Path] = set()
+
+
+@contextmanager
+def shared_or_alone(file: Path, *, shared: bool) -> Iterator[None]:
+    """Waits for a lock on a file, which is made: with others who share it, or alone. Without locks, does not wait."""
+    if fcntl is None:
+        yield
+        return
+    opened = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        with suppress(OSError):  # no locks on this file system
+            fcntl.flock(opened, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(opened)
 
 
 class BusyError(Exception):

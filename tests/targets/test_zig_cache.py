@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,12 @@ def made(folder: Path) -> list[Path]:
     return files
 
 
+def look(folder: Path) -> None:
+    """As a new process does before its first link."""
+    with ZigLibraries(folder).linking():
+        pass
+
+
 def test_where_it_is(folder: Path, tmp_path: Path) -> None:
     """zig has its libraries there, and its objects elsewhere: those that tinygen keeps are `objects.py`'s."""
     assert folder.parent == tmp_path and folder.stat().st_mode & 0o777 == 0o700
@@ -49,7 +56,7 @@ def test_what_is_as_it_was_stays(folder: Path) -> None:
     (folder / "o/2").mkdir()
     (folder / "o/2/new.a").write_text("another process is about to note it")
     files[2].write_text("zig writes its lists anew")
-    ZigLibraries(folder).check()
+    look(folder)
     assert all(path.is_file() for path in [*files, folder / "o/2/new.a"])
 
 
@@ -60,17 +67,17 @@ def test_a_changed_library_is_not_linked(damage: str, folder: Path) -> None:
         library.unlink()
     else:
         library.write_bytes(b"lib.b" if damage == "flipped" else b"lib")
-    ZigLibraries(folder).check()
+    look(folder)
     assert list(folder.iterdir()) == []
     made(folder)
-    ZigLibraries(folder).check()
+    look(folder)
     assert library.is_file()
 
 
 def test_damaged_notes_say_nothing(folder: Path) -> None:
     made(folder)
     (folder.parent / "zig-libraries.json").write_text('{"o/1/li')
-    ZigLibraries(folder).check()
+    look(folder)
     assert list(folder.iterdir()) == []
 
 
@@ -94,6 +101,24 @@ def test_a_library_made_of_changed_sources_is_made_again(
     zig.run(["-o", "a.elf"], tmp_path)
     assert calls == 2 and not source.exists()
     assert (folder / "o/2/lib.a").read_text() == "built by call 2"
+
+
+def test_nothing_is_noted_or_removed_while_another_process_links(folder: Path) -> None:
+    """What that one is making is not whole yet."""
+    library, *_ = made(folder)
+    unfinished = folder / "o/2/lib.a"
+    with ThreadPoolExecutor(2) as pool:
+        with ZigLibraries(folder).linking():
+            unfinished.parent.mkdir()
+            unfinished.write_text("half")
+            library.write_text("changed")
+            others = [pool.submit(ZigLibraries(folder).note), pool.submit(look, folder)]
+            assert not wait(others, timeout=0.2).done and unfinished.is_file()
+            library.write_text("lib.a")
+            unfinished.write_text("whole")
+        assert others[0].result(10) and others[1].result(10) is None
+    look(folder)
+    assert unfinished.read_text() == "whole"
 
 
 @pytest.mark.long

@@ -115,6 +115,6 @@ class Zig(Toolchain):
         if "-c" in arguments:
             return super().run(arguments, cwd)
         libraries = zig_libraries()
-        libraries.check()
-        result = super().run(arguments, cwd)
-        return result if libraries.note() else super().run(arguments, cwd)
+        with libraries.linking():
+            result = super().run(arguments, cwd)
+        return result if libraries.note() else self.run(arguments, cwd)

@@ -2,7 +2,8 @@
 
 zig looks at the sources of what it has kept, never at that itself. So the SHA-256 of its files are noted once it has
 made them, and looked at again: what it has linked from by each process, what it builds libraries from whenever it has
-built one. Where a file has changed, all are removed, and zig makes them again.
+built one. Where a file has changed, all are removed, and zig makes them again. Links of several processes share a lock;
+who looks at files or removes them has it alone, since a library that another process is making is not whole.
 
 Objects are not kept here: they have a cache of their own (`objects.py`), zig's is in a temporary folder.
 """
@@ -20,6 +21,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from tinygen.cache import cache_folder
+from tinygen.claims import shared_or_alone
 from tinygen.errors import TinygenError
 from tinygen.files import write_file
 
@@ -55,23 +57,32 @@ class ZigLibraries:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._notes = folder.with_suffix(".json")
+        self._notes, self._lock = folder.with_suffix(".json"), folder.with_suffix(".lock")
         self._is_checked = False
 
-    def check(self) -> None:
-        """Before a link: removes everything where a file has changed since it was made. Once per process."""
+    @contextmanager
+    def linking(self) -> Iterator[None]:
+        """A link. First, once per process, everything is removed where a file has changed since it was made."""
         if not self._is_checked:
-            self._is_checked = self._is_sound(_LINKED) or self._removed()
+            with shared_or_alone(self._lock, shared=False):
+                self._is_checked = self._is_sound(_LINKED) or self._removed()
+        with shared_or_alone(self._lock, shared=True):
+            yield
 
     def note(self) -> bool:
         """After a link: notes what is new; False, and nothing is there any more, if that was made of changed files."""
-        known = dict(self._known() or {})
-        new = [path for path in self._files(_LINKED) if self._name(path) not in known]
-        if not new:
+        if not self._new(_LINKED):
             return True
-        if not self._is_sound(_READ):
-            return not self._removed()
-        new += [path for path in self._files(_READ) if self._name(path) not in known]
+        with shared_or_alone(self._lock, shared=False):
+            return self._note_new() if self._is_sound(_READ) else not self._removed()
+
+    def _new(self, part: str) -> list[Path]:
+        known = self._known() or {}
+        return [path for path in self._files(part) if self._name(path) not in known]
+
+    def _note_new(self) -> bool:
+        known = dict(self._known() or {})
+        new = [*self._new(_LINKED), *self._new(_READ)]
         noted = known | {self._name(path): _digest(path) for path in new}
         with suppress(TinygenError):  # no space: then it is noted another time
             write_file(self._notes, json.dumps(noted).encode())
