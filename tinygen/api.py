@@ -6,7 +6,7 @@
     print(built.manifest.flash_bytes)
     answers = tinygen.run("kws", samples).outputs[0]
 
-`build`, `run`, `verify` and `inspect` are attributes of `tinygen`, too; `hil`, `bench` and `export` are here alone:
+`build`, `run`, `verify` and `inspect` are attributes of `tinygen`, too; `survey`, `hil`, `bench` and `export` are here alone:
 `tinygen.hil` and `tinygen.bench` are the packages that do the work, `tinygen.export` reads PyTorch modules.
 """
 
@@ -36,9 +36,10 @@ if TYPE_CHECKING:  # each function imports what it needs when it runs
     from tinygen.verbs.hil import HilOptions
     from tinygen.verbs.options import GatesOn
     from tinygen.verbs.run import RunResult
+    from tinygen.verbs.survey import Survey
     from tinygen.verbs.verify import VerifyReport
 
-__all__ = ["bench", "build", "export", "hil", "inspect", "run", "verify"]
+__all__ = ["bench", "build", "export", "hil", "inspect", "run", "survey", "verify"]
 
 Progress = Callable[[str, int, int], None]
 Model: TypeAlias = str | Path | MemoryModel | Graph | Network
@@ -234,6 +235,32 @@ def inspect(
     given = None if calibration is None else Path(calibration)
     read = None if inputs is None else _inputs(inputs)
     return inspect_model(Path(model), given, _reading(layout, False).layout, read, on, trust_pickle)
+
+
+def survey(
+    paths: Sequence[Path | str],
+    *,
+    board: str | None = None,
+    kernels: str = "tinygen",
+    trust_pickle: bool = False,
+    progress: Progress | None = None,
+) -> Survey:
+    """Which of several models can be read, and what stops the others, as `tinygen inspect FOLDER` shows.
+
+    Args:
+        paths: files, or folders of models.
+        board: its name or file; then kernels are chosen and memory is planned, too.
+        kernels: the family of kernels for it.
+        trust_pickle: read .pt2 files that may run code when they are read.
+        progress: called with (what, done, of).
+
+    Raises:
+        TinygenError: a path does not exist, or a folder has no models.
+    """
+    from tinygen.verbs.survey import model_files
+    from tinygen.verbs.survey import survey as look
+
+    return look(model_files(map(Path, paths)), board, kernels, trust_pickle, progress)
 
 
 def hil(

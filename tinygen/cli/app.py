@@ -40,6 +40,7 @@ from tinygen.cli.options import (
     Listens,
     Mode,
     Model,
+    Models,
     Name,
     Port,
     Profile,
@@ -51,6 +52,7 @@ from tinygen.cli.options import (
     Weights,
     thresholds_of,
 )
+from tinygen.errors import TinygenError
 from tinygen.version import VERSION
 
 app = typer.Typer(
@@ -271,7 +273,7 @@ def verify(
 
 @app.command()
 def inspect(
-    model: Model,
+    models: Models,
     calibration: Calibration = None,
     trust_pickle: TrustPickle = False,
     layout: CalibrationLayout = None,
@@ -282,10 +284,18 @@ def inspect(
     profile: Profile = None,
     as_json: Json = False,
 ) -> None:
-    """Show a model's operators and tensors, and gates on a board."""
+    """Show a model's operators, or which of several models can be read."""
     from tinygen.api import inspect
     from tinygen.verbs.options import GatesOn
 
+    if len(models) > 1 or models[0].is_dir():
+        of_one = {"--calibration": calibration, "--inputs": inputs, "--profile": profile}
+        wrong = " and ".join(name for name, value in of_one.items() if value is not None)
+        if wrong:
+            raise TinygenError(f"{wrong} must be of one model", fix="Name one file.")
+        _survey(models, board, kernels, as_json, trust_pickle)
+        return
+    model = models[0]
     on = None if board is None else GatesOn(board, kernels, gates, profile)
     content = inspect(model, calibration=calibration, layout=layout, inputs=inputs, on=on, trust_pickle=trust_pickle)
     if as_json:
@@ -294,6 +304,20 @@ def inspect(
         from tinygen.cli.tables import graph_table
 
         console.print(graph_table(content))
+
+
+def _survey(models: list[Path], board: str | None, kernels: str, as_json: bool, trust_pickle: bool) -> None:
+    """Shows which models can be read."""
+    from tinygen.api import survey
+
+    with progress(as_json) as update:
+        found = survey(models, board=board, kernels=kernels, trust_pickle=trust_pickle, progress=update)
+    if as_json:
+        print_json(found.as_json())
+    else:
+        from tinygen.cli.survey_tables import survey_tables
+
+        console.print(survey_tables(found))
 
 
 @app.command()

@@ -16,6 +16,9 @@ Model = Annotated[
         metavar="MODEL", help="A .tflite, .onnx, .tg or .pt2 file. A .pt2 that may run code is refused: --trust-pickle."
     ),
 ]
+Models = Annotated[
+    list[Path], typer.Argument(metavar="MODEL...", help="Files; or folders: all models below them that can be read.")
+]
 Board = Annotated[str, typer.Option("--board", "-b", metavar="BOARD", help="See `tinygen boards`.")]
 Toolchain = Annotated[str | None, typer.Option(metavar="zig|gcc", help="Compiler; default: what the board prefers.")]
 Kernels = Annotated[

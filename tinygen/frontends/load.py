@@ -17,6 +17,8 @@ from tinygen.ir.graph import Graph
 from tinygen.ir.network import Network
 
 _READERS = {".tflite": load_tflite, ".onnx": load_onnx}
+SUFFIXES = (*_READERS, ".tg", ".pt2")
+"""Of the files that are read."""
 
 
 def load_model(
@@ -72,7 +74,7 @@ def load_network(
         raise UnsupportedError(
             f"cannot tell what a '{path.suffix}' file holds",
             where=str(path),
-            fix="tinygen reads .tflite, .onnx, .tg and .pt2 models.",
+            fix=f"tinygen reads {', '.join(SUFFIXES)} files.",
         )
     return Network.of(_READERS[suffix](path, checked))
 
