@@ -6,8 +6,8 @@
     print(built.manifest.flash_bytes)
     answers = tinygen.run("kws", samples).outputs[0]
 
-`build`, `run`, `verify` and `inspect` are attributes of `tinygen`, too; `survey`, `hil`, `bench` and `export` are here alone:
-`tinygen.hil` and `tinygen.bench` are the packages that do the work, `tinygen.export` reads PyTorch modules.
+`build`, `run`, `verify` and `inspect` are attributes of `tinygen`, too; `survey`, `hil`, `bench` and `export` are here
+alone: `tinygen.hil` and `tinygen.bench` are the packages that do the work, `tinygen.export` reads PyTorch modules.
 """
 
 from __future__ import annotations
