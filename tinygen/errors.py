@@ -70,7 +70,7 @@ class FitError(TinygenError):
     """The program does not fit the board's flash, RAM or stack.
 
     Attributes:
-        excess: bytes too many by memory ("FLASH", "RAM"), where the linker said so.
+        excess: bytes too many by memory ("FLASH", "RAM"), where the linker said so; of the "arena".
     """
 
     def __init__(self, what: str, *, where: str = "", fix: str = "", excess: Mapping[str, int] | None = None) -> None:

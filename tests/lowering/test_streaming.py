@@ -51,9 +51,9 @@ def exact(program: Program, inputs: list[np.ndarray]) -> bool:
     return all(np.array_equal(want, got) for want, got in outputs)
 
 
-def choose_in_place(node: Node, family: str, isa: Collection[str]) -> Choice:
+def choose_in_place(node: Node, family: str, isa: Collection[str], room: int | None = None) -> Choice:
     """Kernels as if pools and depthwise convolutions could work in place, onto smaller outputs too."""
-    choice = choose(node, family, isa)
+    choice = choose(node, family, isa, room)
     if isinstance(node.op, (Pool2D, DepthwiseConv2D)):
         return replace(choice, variants=tuple(replace(plan, inplace=((0, 0),)) for plan in choice.variants))
     return choice
@@ -190,9 +190,9 @@ def test_long_networks_do_not_take_minutes(monkeypatch: pytest.MonkeyPatch) -> N
         tried.append(len(striped.graph.ops) if striped else len(graph.ops))
         return striped
 
-    def counting(node: Node, family: str, isa: Collection[str]) -> Choice:
+    def counting(node: Node, family: str, isa: Collection[str], room: int | None = None) -> Choice:
         asked.append(node)
-        return choose(node, family, isa)
+        return choose(node, family, isa, room)
 
     allowed = 4_000
     monkeypatch.setattr(streaming, "_WORK", allowed)
@@ -205,7 +205,7 @@ def test_long_networks_do_not_take_minutes(monkeypatch: pytest.MonkeyPatch) -> N
     graph = net.graph()
     program = lower(graph, isa=ISA, streaming=SMALLEST)
     assert len(tried) > 10 and allowed <= sum(tried) < allowed + 2 * max(tried)
-    assert len(asked) < sum(tried) / 5
+    assert len(asked) < sum(tried) / 4
     assert program.streamed is not None
     assert program.memory.arena_bytes < 0.8 * program.streamed.arena_bytes_before
     assert exact(program, [image(graph)])

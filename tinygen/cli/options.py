@@ -62,6 +62,14 @@ InputsOutputs = Annotated[
         help="Where inputs and outputs lie: in the arena, or in buffers that your program gives to each inference.",
     ),
 ]
+Preference = Annotated[
+    str,
+    typer.Option(
+        "--prefer",
+        metavar="ram|balance|speed",
+        help="A small arena, or fast kernels, which need scratch. Balance: at most 5 % slower for a smaller arena.",
+    ),
+]
 GatesBoard = Annotated[
     str | None,
     typer.Option("--board", metavar="NAME|FILE", help="Say how gated layers are computed on this board."),

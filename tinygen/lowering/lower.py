@@ -19,6 +19,7 @@ from tinygen.lowering.order import best_order
 from tinygen.lowering.packed_activations import pack_activations
 from tinygen.lowering.place import Draft, draft, finished, least_scratch
 from tinygen.lowering.program import Io, Ordering, Program
+from tinygen.lowering.scratch_search import Lowered, Prefer, cycles_of, preferred, smallest, within
 from tinygen.lowering.select import Choice, choose, choose_named, choose_without_code, flash_of
 from tinygen.lowering.streaming import Chooser, Streaming, stream
 from tinygen.lowering.vendor import VendorLibrary
@@ -36,6 +37,7 @@ def lower(
     io: Io = Io.ARENA,
     kernels: Mapping[str, str] | None = None,
     mixed: Collection[str] | None = None,
+    prefer: Prefer = Prefer.BALANCE,
 ) -> Program:
     """Chooses a kernel per layer, orders the layers for the smallest arena and places every tensor.
 
@@ -51,6 +53,7 @@ def lower(
             see `choose_kernels`.
         mixed: convolutions that mix their experts' weights filter by filter (of `mixing_layers`); None for what takes
             the fewest cycles.
+        prefer: how much a smaller arena is worth, where nothing limits it.
 
     Raises:
         UnsupportedError: no kernel matches a layer, or a state's update cannot be copied to it.
@@ -61,9 +64,13 @@ def lower(
     def program(layers: Collection[str], arena: int | None = None) -> Program:
         chosen = choose_kernels(fuse_mixing(graph, layers), family, isa, kernels)
         coded = coded_layers(chosen.graph, chosen.choices, code_bytes)
-        if streaming is None:
-            return lower_chosen(chosen, coded, library, None, io, arena)
-        return _in_small_arena(chosen, coded, library, streaming, io)
+        if streaming is not None:
+            return _in_small_arena(chosen, coded, library, streaming, io)
+        first = lower_chosen(chosen, coded, library, None, io, arena)
+        # The kernels are not ours to choose, or the arena is given already.
+        if kernels is not None or arena is not None or library is not None:
+            return first
+        return preferred(first, prefer, _lowered_in(chosen, coded, library, io))
 
     # Kernels by name are those of operators as they are.
     able = mixing_layers(graph, family, isa) if mixed is None and kernels is None else {}
@@ -81,6 +88,7 @@ class Chosen:
         choices: one per operator.
         family, isa: the kernels chosen from.
         kernels: names by layer, if they were given.
+        rooms: bytes of scratch that there are for each layer, by its name; None where that is not known.
     """
 
     graph: Graph
@@ -88,10 +96,16 @@ class Chosen:
     family: str
     isa: Collection[str]
     kernels: Mapping[str, str] | None = None
+    rooms: Mapping[str, int] | None = None
 
     def choice_of(self, node: Node) -> Choice:
         """Choice for a layer, or a stripe of one."""
-        return _choice(node, self.family, self.isa, self.kernels)
+        return _choice(node, self.family, self.isa, self.kernels, self.rooms)
+
+    def within(self, rooms: Mapping[str, int]) -> Chosen:
+        """The fastest kernels with so much scratch at most."""
+        choices = [_choice(node, self.family, self.isa, self.kernels, rooms) for node in self.graph.nodes()]
+        return replace(self, choices=choices, rooms=rooms)
 
     def no_heavier(self, node: Node) -> Choice:
         """Choice for a layer with packed codes: if the given kernel does not match, one whose weights take no more
@@ -118,17 +132,64 @@ def choose_kernels(graph: Graph, family: str, isa: Collection[str], kernels: Map
     return Chosen(graph, [_choice(node, family, isa, kernels) for node in graph.nodes()], family, isa, kernels)
 
 
-def _choice(node: Node, family: str, isa: Collection[str], kernels: Mapping[str, str] | None) -> Choice:
+def _choice(
+    node: Node,
+    family: str,
+    isa: Collection[str],
+    kernels: Mapping[str, str] | None,
+    rooms: Mapping[str, int] | None = None,
+) -> Choice:
     if kernels is None:
-        return choose(node, family, isa)
+        return choose(node, family, isa, None if rooms is None else rooms.get(layer_of(node.op.name)))
     given = choose_named(node, kernels.get(layer_of(node.op.name), ""), isa)
     return given or choose_without_code(node, family, isa)
+
+
+def _lowered_in(chosen: Chosen, coded: Collection[str], library: VendorLibrary | None, io: Io) -> Lowered:
+    """Lowers with the scratch and the arena that there are."""
+    return lambda rooms, arena: lower_chosen(chosen.within(rooms), coded, library, None, io, arena)
 
 
 def _in_small_arena(
     chosen: Chosen, coded: Collection[str], library: VendorLibrary | None, streaming: Streaming, io: Io
 ) -> Program:
-    """The program in the arena that `streaming` wants.
+    """The program in the arena that `streaming` wants; within a limit, the fastest that is found.
+
+    Args:
+        coded: layers whose weights may be instructions.
+
+    Raises:
+        FitError: there is none.
+    """
+    if streaming.striped is not None or chosen.kernels is not None or library is not None:
+        return _striped(chosen, coded, library, streaming, io)
+    lowered, limit = _lowered_in(chosen, coded, library, io), streaming.arena_bytes
+    usual = lower_chosen(chosen, coded, library, None, io, limit)
+    if limit is None:
+        striped = _striped(chosen, coded, library, streaming, io)
+        return min(striped, preferred(usual, Prefer.BALANCE, lowered), key=lambda one: one.memory.arena_bytes)
+    found = list(within(usual, limit, lowered))
+    try:
+        found.insert(0, _striped(chosen, coded, library, streaming, io))
+    except FitError as error:
+        if not found:
+            raise _refusal(error, limit, smallest(usual, lowered)) from error
+    return min(found, key=cycles_of)
+
+
+def _refusal(error: FitError, limit: int, smallest: Program) -> FitError:
+    """The error of a limit that nothing fits, with the smallest arena that was found."""
+    least = smallest.memory.arena_bytes
+    if least - limit >= error.excess.get("arena", least):
+        return error
+    what = f"the arena does not fit {limit:,} bytes: {least:,} at best, with the kernels that need least scratch"
+    return FitError(what, where=error.where, fix=error.fix, excess={"arena": least - limit})
+
+
+def _striped(
+    chosen: Chosen, coded: Collection[str], library: VendorLibrary | None, streaming: Streaming, io: Io
+) -> Program:
+    """The program with the fastest kernels, in stripes where that needs a smaller arena.
 
     Args:
         coded: layers whose weights are instructions where nothing is in stripes: each stripe would need its own copy of

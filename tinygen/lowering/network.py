@@ -14,6 +14,7 @@ from tinygen.lowering.code_budget import CODE_BYTES, coded_in_all
 from tinygen.lowering.lower import choose_kernels, lower, lower_chosen
 from tinygen.lowering.planner import ALIGNMENT, aligned
 from tinygen.lowering.program import Io, Program
+from tinygen.lowering.scratch_search import Prefer
 from tinygen.lowering.streaming import Streaming
 from tinygen.lowering.vendor import VendorLibrary
 
@@ -102,6 +103,7 @@ def lower_network(
     code_bytes: int = CODE_BYTES,
     io: Io = Io.ARENA,
     kernels: Sequence[Mapping[str, str]] | None = None,
+    prefer: Prefer = Prefer.BALANCE,
 ) -> NetworkProgram:
     """Lowers every switch; arguments and errors are those of `lower`.
 
@@ -111,6 +113,7 @@ def lower_network(
         code_bytes: the most code that may stand for weights, in all layers of all switches together.
         io: where inputs and outputs lie.
         kernels: of each switch, by the layer's name; see `lower`.
+        prefer: of a network without switches; see `lower`.
 
     Raises:
         UnsupportedError: buffers of the caller for a switchable network.
@@ -127,6 +130,7 @@ def lower_network(
                 code_bytes=code_bytes,
                 io=io,
                 kernels=None if kernels is None else kernels[0],
+                prefer=prefer,
             )
         )
     if io == Io.CALLER:

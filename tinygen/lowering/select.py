@@ -125,7 +125,7 @@ def flash_of(choice: Choice) -> int:
     return plan.weight_bytes + plan.code_bytes - plan.shared_bytes
 
 
-def choose(node: Node, family: str, isa: Collection[str]) -> Choice:
+def choose(node: Node, family: str, isa: Collection[str], room: int | None = None) -> Choice:
     """The kernel that is fastest for `node`.
 
     Args:
@@ -134,11 +134,13 @@ def choose(node: Node, family: str, isa: Collection[str]) -> Choice:
             "reference" only portable plain loops, "cmsis-nn" that library's if it can compute the layer, else ours;
             "dense" leaves out sparse kernels, "sparse" uses them wherever there is one.
         isa: what the board's core offers, e.g. {"c99", "dsp"}.
+        room: bytes of scratch that there are: kernels that need more are taken only where there is no other. None:
+            `likely_room`, which rules no kernel out.
 
     Raises:
         UnsupportedError: no kernel matches.
     """
-    return _cheapest(node, family, isa, coded=family not in (COMPACT, DENSE, SPARSE))
+    return _cheapest(node, family, isa, coded=family not in (COMPACT, DENSE, SPARSE), room=room)
 
 
 def choose_without_code(node: Node, family: str, isa: Collection[str]) -> Choice:
@@ -146,8 +148,8 @@ def choose_without_code(node: Node, family: str, isa: Collection[str]) -> Choice
     return _cheapest(node, family, isa, coded=False)
 
 
-def _cheapest(node: Node, family: str, isa: Collection[str], *, coded: bool) -> Choice:
-    for choices in _turns(node, family, isa):
+def _cheapest(node: Node, family: str, isa: Collection[str], *, coded: bool, room: int | None = None) -> Choice:
+    for choices in _turns(node, family, isa, room):
         plain = [choice for choice in choices if not choice.fastest.code_bytes]
         if coded and choices:
             best = best_of(choices, family)
@@ -198,12 +200,14 @@ def choose_named(node: Node, name: str, isa: Collection[str]) -> Choice | None:
     return None
 
 
-def _turns(node: Node, family: str, isa: Collection[str]) -> Iterator[list[Choice]]:
-    """Matching kernels of the families, in the order in which they are tried."""
-    room, layer = likely_room(node), layer_key(node)
+def _turns(node: Node, family: str, isa: Collection[str], room: int | None = None) -> Iterator[list[Choice]]:
+    """Matching kernels of the families, in the order in which they are tried; `room` as for `choose`."""
+    likely, layer = likely_room(node) if room is None else room, layer_key(node)
     for turn in range(len(_STAGES[family])):
         found = [(kernel, _variants(kernel, node, layer, isa)) for kernel in _allowed(node, family, isa, turn)]
-        yield [Choice(kernel, variants, room=room) for kernel, variants in found if variants]
+        choices = [Choice(kernel, variants, room=likely) for kernel, variants in found if variants]
+        fitting = [] if room is None else [one for one in choices if one.variants[0].scratch_bytes <= room]
+        yield fitting or choices
 
 
 def _allowed(node: Node, family: str, isa: Collection[str], turn: int) -> list[Kernel]:

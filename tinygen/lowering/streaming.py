@@ -104,6 +104,7 @@ def stream(whole: Draft, wanted: Streaming, choose: Chooser, packed: Draft | Non
         f"the arena does not fit {limit:,} bytes: {plain:,} without a limit, {smallest:,} at best {how}",
         where=whole.program.graph.name,
         fix="Take a model with smaller activations or input, or a board with more RAM.",
+        excess={"arena": smallest - limit},
     )
 
 

@@ -19,6 +19,7 @@ from tinygen.lowering.code_budget import CODE_BYTES
 from tinygen.lowering.dense_gates import Gates
 from tinygen.lowering.network import NetworkProgram, lower_network
 from tinygen.lowering.program import Io
+from tinygen.lowering.scratch_search import Prefer
 from tinygen.lowering.streaming import Streaming
 from tinygen.passes.litert_arithmetic import Arithmetic, optimized_arithmetic
 from tinygen.project.choices import WeightMemory
@@ -101,6 +102,7 @@ class Job:
             streaming=streaming,
             code_bytes=code,
             io=Io(self.options.io),
+            prefer=Prefer(self.options.prefer),
             kernels=[given] * len((network or self.network).switches) if given else kernels,
         )
 

@@ -10,6 +10,7 @@ from tinygen.errors import TinygenError
 from tinygen.frontends.layouts import Layout
 from tinygen.lowering.dense_gates import Gates
 from tinygen.lowering.program import Io
+from tinygen.lowering.scratch_search import Prefer
 from tinygen.lowering.select import CMSIS_NN, ESP_NN, Family
 from tinygen.lowering.streaming import Streaming
 from tinygen.passes.litert_arithmetic import Arithmetic
@@ -24,6 +25,7 @@ _CHOICES: tuple[tuple[str, type[StrEnum], str], ...] = (
     ("arithmetic", Arithmetic, "there is no arithmetic"),
     ("io", Io, "inputs and outputs cannot lie in"),
     ("gates", Gates, "there is no choice of gates"),
+    ("prefer", Prefer, "nothing to prefer is called"),
 )
 
 
@@ -59,6 +61,8 @@ class BuildOptions:
         io: where inputs and outputs lie: in the "arena", or in buffers of the "caller", which each inference is given.
         gates: which gated layers compute live channels alone: those where that saves cycles ("auto"), all ("always"),
             or none ("never").
+        prefer: "speed" gives kernels all the scratch that helps them, "ram" as little as is bearable, "balance" is
+            between. Where there are `stream` or `arena_bytes`, these decide.
         profile: inputs over which the expected cost of a network with branches is meant, and the number of live
             channels where it depends on the input; see `load_samples`.
         version: of an exported library, as semantic versioning has them; None derives one from the build id.
@@ -85,6 +89,7 @@ class BuildOptions:
     arithmetic: Arithmetic | str = Arithmetic.REFERENCE
     io: Io | str = Io.ARENA
     gates: Gates | str = Gates.AUTO
+    prefer: Prefer | str = Prefer.BALANCE
     profile: Path | None = None
     version: str | None = None
     url: str | None = None
