@@ -69,6 +69,7 @@ class KernelWriter:
     def __init__(self, network: NetworkProgram, reserved: Collection[str] = ()) -> None:
         self.model = network.name
         self.functions: dict[str, Function] = {}
+        self._by_text: dict[str, Function] = {}
         self.arrays: dict[ArrayKey, Array] = {}
         self.structs: dict[tuple[Field, ...], Struct] = {}
         self.headers: set[str] = {"tinygen_math.h"}
@@ -131,20 +132,25 @@ class KernelWriter:
 
     def _written(self, plan: KernelPlan, parameters: list[str], branches: list[EmittedBranch]) -> Function:
         """The function, under the first name such that neither it nor its helpers (whose names begin with
-        it) collide.
+        it) collide; or one of the same text, whose context differs in what its template does not use.
         """
         template = environment().get_template(f"kernels/{plan.template}")
         types = {f"{c.name}_type": self._element(c) for c in plan.constants if c.fields}
+        first = ""
         for name in candidates(f"{self.model}_{plan.stem}"):
-            if name in self._names:
+            if first and name in self._names:
                 continue
             signature = _wrapped(f"void {name}", parameters)
             context = {**plan.context, **types, "branches": branches, "name": name, "signature": signature}
             body = template.render(context).strip() + "\n"
+            first = first or body
+            if first in self._by_text:
+                return self._by_text[first]
             defined = {name, *re.findall(rf"\b{name}_\w+", body)}
             if not defined & self._names:
                 self._names |= defined
-                return Function(name, signature, body)
+                self._by_text[first] = Function(name, signature, body)
+                return self._by_text[first]
         raise AssertionError("there is always another name")
 
     def _unique(self, name: str) -> str:

@@ -121,7 +121,7 @@ def emit_model(
         _context(network, source)
         | ports
         | {
-            "functions": list(writer.functions.values()),
+            "functions": list(dict.fromkeys(writer.functions.values())),
             "constants": list(writer.arrays.values()),
             "structs": list(writer.structs.values()),
             "headers": sorted(writer.headers),
