@@ -15,7 +15,11 @@ def test_dense_layers_of_other_zero_points() -> None:
     net = Network(3)
     x = net.input(2, 1, 32)
     for _ in range(3):
-        x = net.conv(x, 64, (2, 1), same=False) if x.shape[1] == 2 else net.conv(x, 64, 1, same=False)
+        x = (
+            net.conv(x, 64, (2, 1), same=False, relu=False)
+            if x.shape[1] == 2
+            else net.conv(x, 64, 1, same=False, relu=False)
+        )
     graph = net.graph()
     program = lower(graph, isa=DSP)
     plans = [step.plan for step in program.steps[1:]]
