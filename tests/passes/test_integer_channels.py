@@ -18,7 +18,7 @@ from tinygen.ir.ops.base import Op
 from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.fully_connected import FullyConnected
 from tinygen.ir.ops.integer_add import IntegerAdd
-from tinygen.ir.ops.integer_pool_2d import IntegerMaxPool2D, IntegerSumPool2D
+from tinygen.ir.ops.pool_2d import AveragePool2D, MaxPool2D
 from tinygen.ir.ops.requantize import Requantize
 from tinygen.ir.ops.reshape import Reshape
 from tinygen.ir.ops.window import Padding
@@ -120,13 +120,12 @@ def random_network(rng: np.random.Generator, layers: int) -> Graph:
         common = {"name": output, "outputs": (output,)}
         if kind == 0:
             sign = tuple(rng.choice([1, -1], channels).tolist())
-            op: Op = IntegerMaxPool2D(
-                **common, inputs=(name,), padding=Padding.SAME, kernel=(2, 2), stride=(1, 1), sign=sign
-            )  # type: ignore[arg-type]
+            op: Op = MaxPool2D(**common, inputs=(name,), padding=Padding.SAME, kernel=(2, 2), stride=(1, 1), sign=sign)  # type: ignore[arg-type]
             name = net.add(op, net.tensors[name].encoding)
         elif kind == 1:
             padding = Padding.SAME if rng.random() < 0.5 else Padding.VALID
-            op = IntegerSumPool2D(**common, inputs=(name,), padding=padding, kernel=(1, 2), stride=(1, 1))  # type: ignore[arg-type]
+            window = {"padding": padding, "kernel": (1, 2), "stride": (1, 1)}
+            op = AveragePool2D(**common, **window, inputs=(name,), epilogue=None)  # type: ignore[arg-type]
             name = net.add(op, some()) if net.tensors[name].shape[2] > 2 else name
         elif kind == 2:
             name = net.add(Requantize(**common, inputs=(name,), epilogue=Threshold(((0,),))), some())  # type: ignore[arg-type]

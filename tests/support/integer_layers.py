@@ -16,7 +16,7 @@ from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.fully_connected import FullyConnected
 from tinygen.ir.ops.integer_add import IntegerAdd
 from tinygen.ir.ops.integer_mac import largest_integer
-from tinygen.ir.ops.integer_pool_2d import IntegerMaxPool2D, IntegerSumPool2D
+from tinygen.ir.ops.pool_2d import AveragePool2D, MaxPool2D
 from tinygen.ir.ops.requantize import Requantize
 from tinygen.ir.ops.window import Padding
 from tinygen.ir.tensor import Shape, Tensor
@@ -255,7 +255,7 @@ def max_pool(
     """A pool with signs "rising", "falling" or "mixed"."""
     rng = np.random.default_rng([seed, *image, *kernel])
     signs = {"rising": (1,), "falling": (-1,), "mixed": tuple(rng.choice([1, -1], image[2]).tolist())}[sign]
-    op = IntegerMaxPool2D(
+    op = MaxPool2D(
         name="layer",
         inputs=("x",),
         outputs=("y",),
@@ -280,7 +280,7 @@ def sum_pool(
 ) -> Layer:
     rng = np.random.default_rng([seed, *image, *kernel])
     source = Tensor("x", (1, *image), x)
-    arguments = {
+    arguments: dict[str, Any] = {
         "name": "layer",
         "inputs": ("x",),
         "outputs": ("y",),
@@ -288,8 +288,8 @@ def sum_pool(
         "stride": stride,
         "padding": Padding.SAME if same else Padding.VALID,
     }
-    accumulators = _accumulators(source, [], IntegerSumPool2D(**arguments), rng)
-    op = IntegerSumPool2D(**arguments, epilogue=random_epilogue(y, accumulators, rng))
+    accumulators = _accumulators(source, [], AveragePool2D(**arguments, epilogue=None), rng)
+    op = AveragePool2D(**arguments, epilogue=random_epilogue(y, accumulators, rng))
     return _layer(name, source, [], op, y, rng)
 
 

@@ -10,6 +10,9 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
+from tinygen.ir.graph import Graph
+from tinygen.ir.ops.summing import Summing
+
 QONNX = "qonnx.custom_op.general"
 OPSET = 21
 COMPARISONS = ("Greater", "GreaterOrEqual", "Less", "LessOrEqual")
@@ -118,3 +121,8 @@ def every_value(content: bytes, feeds: Sequence[np.ndarray]) -> list[dict[str, n
     session = _session(model.SerializeToString())
     name = session.get_inputs()[0].name
     return [dict(zip(names, session.run(names, {name: feed}), strict=True)) | {name: feed} for feed in feeds]
+
+
+def kinds(graph: Graph) -> list[str]:
+    """Of operators; those of sums that are not TFLite's with "integer_" in front."""
+    return ["integer_" * (isinstance(op, Summing) and not op.is_tflite) + op.KIND for op in graph.ops]

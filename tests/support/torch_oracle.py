@@ -32,7 +32,7 @@ from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import evaluate
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.integer_add import IntegerAdd
-from tinygen.ir.ops.integer_pool_2d import IntegerMaxPool2D
+from tinygen.ir.ops.pool_2d import MaxPool2D
 from tinygen.ir.ops.requantize import Requantize
 from tinygen.nn.functions import reads_batch
 from tinygen.nn.layers import QuantConv2d, QuantLinear
@@ -288,7 +288,7 @@ class _Slack:
             first, second = (np.abs(np.array(f, np.float64)) for f in (op.first, op.second))
             units = (first * known[0] + second * known[1]) / 2.0**shift + 2 * (shift > 0)
         else:
-            units = known[0] if isinstance(op, Requantize | IntegerMaxPool2D) else np.zeros(1)
+            units = known[0] if isinstance(op, Requantize | MaxPool2D) else np.zeros(1)
         pending = self.made.get(name)
         if getattr(op, "epilogue", None) is None:
             self.units[name] = units

@@ -20,7 +20,6 @@ from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinygen.ir.ops.fully_connected import FullyConnected
 from tinygen.ir.ops.integer_add import IntegerAdd
 from tinygen.ir.ops.integer_mac import LARGEST, largest_integer
-from tinygen.ir.ops.integer_pool_2d import IntegerMaxPool2D, IntegerSumPool2D
 from tinygen.ir.ops.movement import Split, StridedSlice
 from tinygen.ir.ops.pool_2d import AveragePool2D, MaxPool2D
 from tinygen.ir.ops.reduce import Mean
@@ -121,12 +120,10 @@ class WindowNetwork:
 
     def pool(self, kernel: tuple[int, int], stride: tuple[int, int], *, largest: bool) -> None:
         window: dict[str, Any] = {"kernel": kernel, "stride": stride, "padding": Padding.VALID}
-        if self._is_int8():
+        if largest or self._is_int8():
             self.add(MaxPool2D if largest else AveragePool2D, [self.x], self.encoding, **window)
-        elif largest:
-            self.add(IntegerMaxPool2D, [self.x], self.encoding, **window)
         else:
-            self._with_epilogue(IntegerSumPool2D, [self.x], **window)
+            self._with_epilogue(AveragePool2D, [self.x], **window)
 
     def last_frames(self, count: int, later: int = 0) -> None:
         """A stretch of frames, with so many behind it that are cut off."""

@@ -156,9 +156,8 @@ def quantized_activation_range(activation: Activation, output: Tensor) -> tuple[
     """Clamp of a fused activation in codes of `output` (float32 arithmetic, as TFLite's)."""
     info = np.iinfo(output.dtype)
     low, high = int(info.min), int(info.max)
-    scale = np.float32(output.scale)
     if activation in _REAL_RANGE:
-        real_low, real_high = _REAL_RANGE[activation]
+        scale, (real_low, real_high) = np.float32(output.scale), _REAL_RANGE[activation]
         low = max(low, output.zero_point + _saturated_code(real_low, scale))
         if math.isfinite(real_high):
             high = min(high, output.zero_point + _saturated_code(real_high, scale))

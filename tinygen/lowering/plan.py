@@ -10,12 +10,12 @@ import numpy as np
 
 from tinygen.ir.interpreter import Evaluate
 from tinygen.ir.ops.base import Node, Op
-from tinygen.ir.ops.mac_layer import MacLayer
+from tinygen.ir.ops.summing import Summing
 
 PlanFunction = Callable[[Node], "KernelPlan | Sequence[KernelPlan] | None"]
 """The plan for a node; several when scratch can be traded for cycles; None or nothing when it does not match."""
 Kind = Literal["", "tflite", "codes"]
-"""Of layers of multiply-accumulates; see `Kernel.of`."""
+"""Of operators of sums; see `Kernel.of`."""
 Arithmetic = Evaluate
 """What a kernel computes, with the arguments and results of `Op.evaluate`."""
 ON_ARMV6M = 1.7
@@ -152,8 +152,8 @@ class Kernel:
         is_sparse: it skips zero weights, and stores the positions of the others.
         unpacks, packs: it reads, and writes, packed codes of 4 and 2 bits (`Tensor.code_bits`).
         moves: it copies elements, or looks each up in a table: there is nothing to tune.
-        of: which layers of multiply-accumulates it is for: those with TFLite's epilogue ("tflite"), those of codes with
-            another ("codes"), or both ("").
+        of: which operators of sums it is for: those with TFLite's epilogue ("tflite"), those of codes with another
+            ("codes"), or both ("").
     """
 
     name: str
@@ -185,7 +185,7 @@ class Kernel:
         return tuple(sorted(several, key=lambda plan: plan.scratch_bytes))
 
     def _is_for(self, node: Node) -> bool:
-        return not self.of or (isinstance(node.op, MacLayer) and node.op.is_tflite == (self.of == "tflite"))
+        return not self.of or (isinstance(node.op, Summing) and node.op.is_tflite == (self.of == "tflite"))
 
 
 _KERNELS: list[Kernel] = []

@@ -20,7 +20,6 @@ from tinygen.ir.ops.reshape import Reshape
 from tinygen.ir.tensor import Tensor
 from tinygen.passes.channel_folding import Reader
 from tinygen.passes.integer_channels import compressed, moved, narrowed
-from tinygen.passes.integer_ranges import is_integer
 from tinygen.passes.mac_ranges import bias_of
 from tinygen.passes.remove_dead import remove_dead
 
@@ -56,15 +55,13 @@ class _Slicer:
             return op
         if isinstance(op, MacLayer):
             return self._layer(node, op, self.readers.get(op.name))
-        if is_integer(op):
-            return narrowed(op, self._kept(node.output))
         if isinstance(op, Reshape):
             return replace(op, shape=self.tensors[op.outputs[0]].shape)
         if isinstance(op, Binary):
             return replace(op, inputs=tuple(self._operand(node, index) for index in range(len(op.inputs))))
         if isinstance(op, Concatenation):
             return self._concatenation(node, op)
-        return op
+        return narrowed(op, self._kept(node.output))
 
     def _kept(self, tensor: Tensor) -> np.ndarray:
         return ~self.removed.get(tensor.name, np.zeros(tensor.shape[-1], bool))

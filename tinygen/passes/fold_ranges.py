@@ -11,6 +11,7 @@ from tinygen.ir.ops.base import Node, Op
 from tinygen.ir.ops.binary import Add, Arithmetic
 from tinygen.ir.tensor import Tensor
 from tinygen.passes.integer_ranges import is_integer
+from tinygen.passes.mac_ranges import is_quantized
 from tinygen.passes.ranges import Ranges, channel_ranges
 
 SMALL = 1024
@@ -18,7 +19,7 @@ SMALL = 1024
 
 
 def fold_ranges(graph: Graph) -> Graph:
-    """The same graph without operators whose output range is one code per channel.
+    """The same graph without operators whose output range is one code of TFLite's types per channel.
 
     An operator that writes a model output or a state's update stays: those are in the arena. So do operators on integer
     codes: their kernels read activations, not constants.
@@ -46,7 +47,8 @@ def fold_ranges(graph: Graph) -> Graph:
 
 
 def _is_constant(graph: Graph, ranges: Ranges, name: str) -> bool:
-    return name not in graph.sinks and name in ranges and bool(ranges[name].constant.all())
+    wanted = name not in graph.sinks and is_quantized(graph.tensors[name])
+    return wanted and name in ranges and bool(ranges[name].constant.all())
 
 
 def _pays(node: Node, constants: list[Tensor]) -> bool:

@@ -15,8 +15,9 @@ import numpy as np
 from tinygen.ir.epilogue import Epilogue, Rescale, Tflite, Threshold
 from tinygen.ir.ops.base import Op
 from tinygen.ir.ops.integer_add import IntegerAdd
-from tinygen.ir.ops.integer_pool_2d import IntegerMaxPool2D, IntegerSumPool2D
+from tinygen.ir.ops.pool_2d import MaxPool2D
 from tinygen.ir.ops.requantize import Requantize
+from tinygen.ir.ops.summing import Summing
 
 _NEVER, _ALWAYS = 2**31, -(2**31)
 _E = TypeVar("_E", bound=Tflite | Epilogue | None)
@@ -65,11 +66,11 @@ def compressed(epilogue: _E, keep: np.ndarray) -> _E:
 
 
 def narrowed(op: Op, keep: np.ndarray) -> Op:
-    """An operator that works per channel, without some channels; others unchanged."""
+    """An operator without some output channels: what its attributes say of each; weights are the caller's."""
     match op:
-        case IntegerMaxPool2D():
+        case MaxPool2D():
             return replace(op, sign=_kept(op.sign, keep))
-        case IntegerSumPool2D():
+        case Summing():
             return replace(op, epilogue=compressed(op.epilogue, keep))
         case Requantize():
             return replace(op, epilogue=compressed(op.epilogue, keep))

@@ -20,12 +20,11 @@ from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinygen.ir.ops.fully_connected import FullyConnected
 from tinygen.ir.ops.integer_add import IntegerAdd
-from tinygen.ir.ops.integer_pool_2d import IntegerMaxPool2D, IntegerSumPool2D
 from tinygen.ir.ops.mac_layer import MacLayer
+from tinygen.ir.ops.pool_2d import AveragePool2D, MaxPool2D
 from tinygen.ir.ops.requantize import Requantize
+from tinygen.ir.ops.summing import Summing
 from tinygen.passes.mac_ranges import Known, accumulator_ends, integers_of, is_constant_mac
-
-_INTEGER_OPS = (IntegerAdd, IntegerMaxPool2D, IntegerSumPool2D, Requantize)
 
 
 class Ends(NamedTuple):
@@ -37,7 +36,7 @@ class Ends(NamedTuple):
 
 def is_integer(op: Op) -> bool:
     """Whether an operator computes with the integers that codes of any encoding stand for, not by TFLite's rules."""
-    return isinstance(op, _INTEGER_OPS) or (isinstance(op, MacLayer) and not op.is_tflite)
+    return isinstance(op, IntegerAdd | Requantize) or (isinstance(op, Summing) and not op.is_tflite)
 
 
 def integer_range(node: Node, known: Known) -> Ends | None:
@@ -76,18 +75,17 @@ def _requantized(node: Node, op: MacLayer, least: np.ndarray, largest: np.ndarra
     return Ends(np.where(safe, codes.min(axis=0), low), np.where(safe, codes.max(axis=0), high))
 
 
-def _largest_code(node: Node, known: Known) -> Ends | None:
-    return Ends(*known[node.input(0).name])
-
-
-def _sum(node: Node, known: Known) -> Ends | None:
+def _pool(node: Node, known: Known) -> Ends:
     op = node.op
-    assert isinstance(op, IntegerSumPool2D)
-    low, high = integers_of(node.input(0), known)
-    taps = prod(op.kernel)
-    if any(axis.padded for axis in op.geometry(node)):
-        low, high = np.minimum(low, 0), np.maximum(high, 0)
-    return _finished(node, op.epilogue, taps * low, taps * high)
+    assert isinstance(op, AveragePool2D | MaxPool2D)
+    if isinstance(op, AveragePool2D) and not op.is_tflite:
+        low, high = integers_of(node.input(0), known)
+        taps = prod(op.kernel)
+        if any(axis.padded for axis in op.geometry(node)):
+            low, high = np.minimum(low, 0), np.maximum(high, 0)
+        return _finished(node, op.of_sums, taps * low, taps * high)
+    bounds = quantized_activation_range(op.activation, node.output)
+    return Ends(*np.clip(np.stack(known[node.input(0).name]), *bounds))
 
 
 def _each(node: Node, known: Known) -> Ends | None:
@@ -102,7 +100,6 @@ def _each(node: Node, known: Known) -> Ends | None:
 
 _RULES: tuple[tuple[type[Op] | tuple[type[Op], ...], Callable[[Node, Known], Ends | None]], ...] = (
     ((Conv2D, DepthwiseConv2D, FullyConnected), _mac),
-    (IntegerMaxPool2D, _largest_code),
-    (IntegerSumPool2D, _sum),
+    ((AveragePool2D, MaxPool2D), _pool),
     ((IntegerAdd, Requantize), _each),
 )

@@ -48,11 +48,6 @@ _LARGEST = 1 << 22
 """Elements of a tensor that is written out to find its ranges; no microcontroller has room for more."""
 
 
-def has_channels(tensor: Tensor) -> bool:
-    """Whether channels of this tensor have ranges: as `is_quantized` says, or integer codes that are activations."""
-    return is_quantized(tensor) or (not tensor.is_constant and has_integers(tensor))
-
-
 def channel_ranges(graph: Graph, inputs: Ranges | None = None) -> dict[str, Range]:
     """The range of every quantized tensor, by name.
 
@@ -60,10 +55,10 @@ def channel_ranges(graph: Graph, inputs: Ranges | None = None) -> dict[str, Rang
         graph: validated.
         inputs: ranges of model inputs that do not use all codes of their type.
     """
-    ranges = {tensor.name: _of_tensor(tensor) for tensor in graph.tensors.values() if has_channels(tensor)}
+    ranges = {tensor.name: _of_tensor(tensor) for tensor in graph.tensors.values() if has_integers(tensor)}
     ranges |= inputs or {}
     for node in graph.nodes():
-        if isinstance(node.op, MacLayer) or (is_integer(node.op) and has_integers(node.output)):
+        if (isinstance(node.op, MacLayer | Pool2D) or is_integer(node.op)) and has_integers(node.output):
             known = {name: (found.low, found.high) for name, found in ranges.items()}
             ends = integer_range(node, known)
             if ends is not None:
@@ -145,5 +140,5 @@ _RULES: tuple[tuple[type | tuple[type, ...], _Rule], ...] = (
     ((Unary, Quantize), _table),
     ((Add, Mul, Extremum), _binary),
     (Mean, _mean),
-    ((Pool2D, ReduceMax, ReduceMin, Reshape, Concatenation, Pad, Movement), _monotone),
+    ((ReduceMax, ReduceMin, Reshape, Concatenation, Pad, Movement), _monotone),
 )

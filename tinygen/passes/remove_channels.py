@@ -22,7 +22,6 @@ from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinygen.ir.ops.fully_connected import FullyConnected
 from tinygen.ir.ops.integer_add import IntegerAdd
-from tinygen.ir.ops.integer_pool_2d import IntegerMaxPool2D, IntegerSumPool2D
 from tinygen.ir.ops.pad import MirrorPad, Pad
 from tinygen.ir.ops.pool_2d import Pool2D
 from tinygen.ir.ops.quantize import Quantize
@@ -34,8 +33,8 @@ from tinygen.ir.tensor import Tensor
 from tinygen.passes.channel_folding import reader
 from tinygen.passes.channel_slicing import sliced
 from tinygen.passes.integer_ranges import is_integer
-from tinygen.passes.mac_ranges import is_constant_mac
-from tinygen.passes.ranges import channel_ranges, has_channels
+from tinygen.passes.mac_ranges import has_integers, is_constant_mac
+from tinygen.passes.ranges import channel_ranges
 
 _CHANNELWISE = (
     Unary,
@@ -46,8 +45,6 @@ _CHANNELWISE = (
     Mean,
     ReduceMax,
     ReduceMin,
-    IntegerMaxPool2D,
-    IntegerSumPool2D,
     IntegerAdd,
     Requantize,
 )
@@ -75,7 +72,7 @@ class _Search:
         self.graph, self.integers = graph, integers
         ends = {*graph.sources, *graph.sinks}
         self.removed = {
-            tensor.name: np.full(tensor.shape[-1], has_channels(tensor) and tensor.name not in ends)
+            tensor.name: np.full(tensor.shape[-1], has_integers(tensor) and tensor.name not in ends)
             for tensor in graph.tensors.values()
             if not tensor.is_constant and tensor.shape
         }

@@ -191,7 +191,7 @@ void digits_invoke_observed(digits_t *model, digits_observer_t *observer, void *
         at(arena, AT_CONV_2D_6_SCRATCH));
     finished(observer, context, 6U);
 
-    /* 7: average_pool_2d_7 by digits_average_pool_s8_7x7_s7x7, kernel summed_average_pool_2d */
+    /* 7: average_pool_2d_7 by digits_average_pool_s8_7x7_s7x7, kernel summed_pool_2d */
     /*    in   ...ctional_1/batch_normalization_6_1/batchnorm/sub1: [1,7,7,48] int8 scale 0.0741577 zero -128 */
     /*    out  ...nal_1_1/functional_1/average_pooling2d_1/AvgPool: [1,1,1,48] int8 scale 0.0741577 zero -128 */
     digits_average_pool_s8_7x7_s7x7(

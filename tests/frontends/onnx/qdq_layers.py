@@ -114,7 +114,7 @@ LAYERS = {
         ),
     ),
     "max pool, uneven": (
-        ("integer_max_pool_2d",),
+        ("max_pool_2d",),
         IMAGE,
         lambda n, x: n.node("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]),
     ),
@@ -125,12 +125,12 @@ LAYERS = {
     ),
     "global max pool": (("max_pool_2d",), IMAGE, lambda n, x: n.node("GlobalMaxPool", x)),
     "average pool": (
-        ("integer_sum_pool_2d",),
+        ("integer_average_pool_2d",),
         IMAGE,
         lambda n, x: q(n, n.node("AveragePool", x, kernel_shape=[2, 3], strides=[2, 2]), 0.0317),
     ),
     "average pool, padding counts": (
-        ("integer_sum_pool_2d",),
+        ("integer_average_pool_2d",),
         IMAGE,
         lambda n, x: q(
             n, n.node("AveragePool", x, kernel_shape=[3, 3], pads=[1, 1, 1, 1], count_include_pad=1), 0.0317

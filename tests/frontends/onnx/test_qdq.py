@@ -11,11 +11,10 @@ from onnx import TensorProto
 
 from tests.frontends.onnx.qdq_layers import LAYERS, WITHIN_ONE, q, weights_of
 from tests.support.host_batch import run_on_host
-from tests.support.onnx_models import OnnxNet, every_value, run_onnxruntime
+from tests.support.onnx_models import OnnxNet, every_value, kinds, run_onnxruntime
 from tinygen.frontends.onnx import read_onnx
 from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import evaluate
-from tinygen.ir.ops.mac_layer import MacLayer
 from tinygen.ir.tensor import Tensor
 from tinygen.lowering.lower import lower
 from tinygen.passes.pipeline import simplify
@@ -77,11 +76,6 @@ def compare(content: bytes, feeds: list[np.ndarray]) -> tuple[Graph, np.ndarray]
         result = evaluate(graph, [codes_in(graph, feed)])[0]
         gaps.append((result.astype(int) - codes_of(y, wanted)).reshape(-1))
     return graph, np.concatenate(gaps)
-
-
-def kinds(graph: Graph) -> list[str]:
-    """Of operators; layers of sums that are not TFLite's with "integer_" in front."""
-    return ["integer_" * (isinstance(op, MacLayer) and not op.is_tflite) + op.KIND for op in graph.ops]
 
 
 def images(seed: int, *shape: int, count: int = 6) -> list[np.ndarray]:

@@ -15,7 +15,6 @@ from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinygen.ir.ops.fully_connected import FullyConnected
 from tinygen.ir.ops.integer_add import IntegerAdd
-from tinygen.ir.ops.integer_pool_2d import IntegerPool2D
 from tinygen.ir.ops.pad import Pad
 from tinygen.ir.ops.pool_2d import Pool2D
 from tinygen.ir.ops.quantize import Dequantize, Quantize
@@ -26,9 +25,7 @@ from tinygen.ir.ops.resize import Resize
 from tinygen.ir.ops.unary import Unary
 from tinygen.ir.tensor import Tensor
 
-_CONVOLUTIONS = (Conv2D, Conv2D, DepthwiseConv2D)
-_DENSE = (FullyConnected, FullyConnected)
-_CHANNELWISE = (Unary, Quantize, Dequantize, Requantize, Pool2D, IntegerPool2D, Resize)
+_CHANNELWISE = (Unary, Quantize, Dequantize, Requantize, Pool2D, Resize)
 FOLLOWERS = (Binary, IntegerAdd, Concatenation)
 """Operators whose constant inputs lose what their outputs lose."""
 
@@ -47,7 +44,7 @@ class GraphChannels(ChannelMap):
 def is_layer(node: Node) -> bool:
     """Whether an operator is a convolution or dense layer of constant weights and nothing else."""
     # Subclasses add inputs (a sum that is taken in): those are not known here.
-    return type(node.op) in (*_CONVOLUTIONS, *_DENSE) and all(
+    return type(node.op) in (Conv2D, DepthwiseConv2D, FullyConnected) and all(
         tensor is None or tensor.is_constant for tensor in node.inputs[1:]
     )
 
@@ -120,7 +117,7 @@ class _Walk:
 
     def _layer(self, node: Node, x: np.ndarray) -> np.ndarray | None:
         weights = node.input(1)
-        if isinstance(node.op, _DENSE):
+        if isinstance(node.op, FullyConnected):
             outputs, depth = weights.shape
             if depth % len(x):
                 return None

@@ -20,13 +20,11 @@ from tinygen.ir.encodings import Codebook, Encoding, Float32, IntegerEncoding, L
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Node, Op
 from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
-from tinygen.ir.ops.integer_add import IntegerAdd
 from tinygen.ir.ops.integer_mac import SCALES
-from tinygen.ir.ops.integer_pool_2d import IntegerMaxPool2D
 from tinygen.ir.ops.mac_layer import MacLayer
 from tinygen.ir.ops.reshape import Reshape
 from tinygen.ir.tensor import Tensor
-from tinygen.passes.integer_channels import compressed
+from tinygen.passes.integer_channels import narrowed
 from tinygen.passes.remove_dead import remove_dead
 
 GraphMasks = Mapping[str, np.ndarray]
@@ -173,7 +171,7 @@ class _Slicer:
             return replace(op, shape=self.tensors[op.outputs[0]].shape)
         if isinstance(op, FOLLOWERS):
             op = replace(op, inputs=tuple(self._operand(node, place, keep) for place in range(len(op.inputs))))
-        return self._attributes(op, keep)
+        return narrowed(op, keep)
 
     def _operand(self, node: Node, place: int, keep: np.ndarray) -> str:
         """A constant with a value for each channel follows; others are broadcast."""
@@ -182,15 +180,6 @@ class _Slicer:
         if not tensor.is_constant or not tensor.shape or tensor.shape[-1] != len(keep):
             return name
         return self._constant(_sliced(tensor, len(tensor.shape) - 1, keep), f"{node.op.name} operand {place}")
-
-    def _attributes(self, op: Op, keep: np.ndarray) -> Op:
-        """Attributes with a value for each channel."""
-        epilogue = getattr(op, "epilogue", None)
-        if epilogue is not None:
-            op = replace(op, epilogue=compressed(epilogue, keep))  # type: ignore[call-arg]
-        if isinstance(op, IntegerAdd):
-            return replace(op, first=_each(op.first, keep), second=_each(op.second, keep), shift=_each(op.shift, keep))
-        return replace(op, sign=_each(op.sign, keep)) if isinstance(op, IntegerMaxPool2D) else op
 
     def _layer(self, node: Node) -> Op:
         op, layer = node.op, self.channels.layers[node.op.name]
@@ -214,7 +203,7 @@ class _Slicer:
             inputs[index] = self._constant(tensor, f"{op.name} {what}")
         while not inputs[-1]:
             inputs.pop()
-        return self._attributes(replace(op, inputs=tuple(inputs)), rows)
+        return narrowed(replace(op, inputs=tuple(inputs)), rows)
 
     def _constant(self, tensor: Tensor, wanted: str) -> str:
         """A new constant under a free name: the old one may have other readers."""

@@ -16,13 +16,12 @@ from tinygen.ir.epilogue import Epilogue, Rescale, Tflite, Threshold
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Node, Op
 from tinygen.ir.ops.concatenation import Concatenation
-from tinygen.ir.ops.integer_pool_2d import IntegerMaxPool2D
 from tinygen.ir.ops.movement import StridedSlice, Transpose
 from tinygen.ir.ops.pool_2d import MaxPool2D
 from tinygen.ir.ops.reshape import Reshape
 from tinygen.ir.tensor import Shape, Tensor
 
-_KEEPS_CODES = (Reshape, Transpose, StridedSlice, MaxPool2D, IntegerMaxPool2D, Concatenation)
+_KEEPS_CODES = (Reshape, Transpose, StridedSlice, MaxPool2D, Concatenation)
 
 
 class Builder:

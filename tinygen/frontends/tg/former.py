@@ -1,4 +1,4 @@
-"""Files of earlier versions, where layers of TFLite and of integer codes were different operators."""
+"""Files of earlier versions, where operators of TFLite and of integer codes were different ones."""
 
 from __future__ import annotations
 
@@ -7,8 +7,13 @@ from typing import Any
 
 from tinygen.frontends.tg.format import TYPE
 
-_TFLITE = ("Conv2D", "DepthwiseConv2D", "FullyConnected", "TransposeConv", "Conv2DAdd")
-_INTEGER = {"IntegerConv2D": "Conv2D", "IntegerFullyConnected": "FullyConnected"}
+_TFLITE = ("Conv2D", "DepthwiseConv2D", "FullyConnected", "TransposeConv", "Conv2DAdd", "AveragePool2D")
+_INTEGER = {
+    "IntegerConv2D": "Conv2D",
+    "IntegerFullyConnected": "FullyConnected",
+    "IntegerMaxPool2D": "MaxPool2D",
+    "IntegerSumPool2D": "AveragePool2D",
+}
 _FIELDS = ("activation", "rounding", "upward_channels")
 
 

@@ -18,8 +18,8 @@ from tinygen.ir.epilogue import Epilogue, Rescale, Threshold
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Op
 from tinygen.ir.ops.concatenation import Concatenation
-from tinygen.ir.ops.integer_pool_2d import IntegerMaxPool2D
 from tinygen.ir.ops.movement import StridedSlice
+from tinygen.ir.ops.pool_2d import MaxPool2D
 from tinygen.ir.ops.requantize import Requantize
 from tinygen.ir.ops.top_k import TopK
 from tinygen.ir.ops.window import Padding
@@ -194,7 +194,7 @@ class Builder:
         """A max pool of codes; a minimum in channels whose sign is -1."""
         pad = pool.padding
         return self._write(
-            IntegerMaxPool2D,
+            MaxPool2D,
             pool.name,
             (x.name,),
             None,

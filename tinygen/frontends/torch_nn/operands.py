@@ -9,7 +9,7 @@ from typing import Any
 from tinygen.errors import UnsupportedError
 from tinygen.frontends.torch_nn.builder import Builder
 from tinygen.frontends.torch_nn.values import Coded, Pending, Raw, Value
-from tinygen.ir.ops.integer_pool_2d import IntegerSumPool2D
+from tinygen.ir.ops.pool_2d import AveragePool2D
 from tinygen.ir.ops.requantize import Requantize
 from tinygen.ir.ops.scatter_channels import ScatterChannels
 from tinygen.ir.ops.window import Padding, axis
@@ -43,7 +43,7 @@ def codes(builder: Builder, x: Value, where: str) -> Coded:
         return whole(builder, x, where)
     if isinstance(x, Raw):
         raise raw_input(where)
-    exact = builder.exact(x) if x.op in (IntegerSumPool2D, Requantize) else None
+    exact = builder.exact(x) if x.op in (AveragePool2D, Requantize) else None
     if exact is not None:
         return exact
     raise UnsupportedError(

@@ -13,7 +13,7 @@ from tinygen.frontends.torch_nn import operands
 from tinygen.frontends.torch_nn.builder import Builder
 from tinygen.frontends.torch_nn.operands import pair
 from tinygen.frontends.torch_nn.values import Coded, Pending, Pool, Raw, Value
-from tinygen.ir.ops.integer_pool_2d import IntegerSumPool2D
+from tinygen.ir.ops.pool_2d import AveragePool2D
 from tinygen.ir.ops.window import Padding
 from tinygen.nn.functions import check_mean
 
@@ -68,7 +68,7 @@ def _sum(source: Coded, kernel: tuple[int, int], stride: tuple[int, int], where:
     shape = (batch, (height - kernel[0]) // stride[0] + 1, (width - kernel[1]) // stride[1] + 1, channels)
     fields = {"padding": Padding.VALID, "kernel": kernel, "stride": stride}
     chain = source.chain().divide(float(count))
-    return Pending(IntegerSumPool2D, fields, (source.tensor.name,), shape, chain, reach, where)
+    return Pending(AveragePool2D, fields, (source.tensor.name,), shape, chain, reach, where)
 
 
 def flatten(builder: Builder, module: nn.Flatten, x: Value, where: str) -> Value:

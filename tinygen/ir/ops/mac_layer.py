@@ -9,54 +9,32 @@ from typing import ClassVar
 
 import numpy as np
 
-from tinygen.ir.epilogue import Epilogue, Tflite
-from tinygen.ir.fixed_point import Activation, Rounding
+from tinygen.ir.epilogue import Tflite
+from tinygen.ir.fixed_point import Rounding
 from tinygen.ir.ops import integer_mac, mac
-from tinygen.ir.ops.base import Node, Op
-
-PLAIN = Tflite()
+from tinygen.ir.ops.base import Node
+from tinygen.ir.ops.summing import Summing
 
 
 @dataclass(frozen=True, kw_only=True)
-class MacLayer(Op):
+class MacLayer(Summing):
     """Inputs: activations, weights, optional bias [O], optional kernel scales [O, I].
 
     With TFLite's epilogue all are floats, or codes of int8 or of 16x8 that the scales of the tensors requantize. With
     another one, codes have any integer encodings, sums are exact (`integer_mac`), and the epilogue holds the bias; only
     such layers have kernel scales.
-
-    Attributes:
-        epilogue: None if the sums, int32, are the output.
     """
 
-    TAKES_BITS: ClassVar[bool] = True
     ROUNDING: ClassVar[Rounding] = Rounding.TWICE
     """Of LiteRT's reference kernel."""
     CHANNEL_AXIS: ClassVar[int] = 0
     """The weights' axis of output channels."""
-
-    epilogue: Tflite | Epilogue | None = PLAIN
-
-    @property
-    def is_tflite(self) -> bool:
-        return isinstance(self.epilogue, Tflite)
-
-    @property
-    def activation(self) -> Activation:
-        """The fused activation; NONE where another epilogue clamps."""
-        return self.epilogue.activation if isinstance(self.epilogue, Tflite) else Activation.NONE
 
     @property
     def rounds_as_litert_does(self) -> bool:
         """Whether all channels are rounded as LiteRT's reference kernel rounds them."""
         ending = self.epilogue
         return isinstance(ending, Tflite) and ending.rounding in (None, self.ROUNDING) and not ending.upward_channels
-
-    @property
-    def of_sums(self) -> Epilogue | None:
-        """The epilogue of a layer that is not TFLite's."""
-        assert not isinstance(self.epilogue, Tflite)
-        return self.epilogue
 
     @abstractmethod
     def sums(self, node: Node, x: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""AVERAGE_POOL_2D and MAX_POOL_2D. Taps outside the input do not count."""
+"""Pools: the largest code of each window, or its mean. Taps outside the input do not count."""
 
 from __future__ import annotations
 
@@ -9,67 +9,123 @@ from typing import ClassVar
 import numpy as np
 
 from tinygen.ir.encodings import Affine
+from tinygen.ir.epilogue import Tflite
 from tinygen.ir.fixed_point import Activation, float_activation_range, quantized_activation_range
+from tinygen.ir.ops import integer_mac
 from tinygen.ir.ops.base import Node
-from tinygen.ir.ops.sliding import Pooling
-from tinygen.ir.ops.window import patches
+from tinygen.ir.ops.sliding import Sliding
+from tinygen.ir.ops.summing import Summing
+from tinygen.ir.ops.window import Axis, patches
+from tinygen.ir.tensor import Shape
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pool2D(Pooling):
-    """Input: activations NHWC, int8, int16 or float32; the output has the input's encoding."""
+class Pool2D(Sliding):
+    """Input: activations NHWC, float32 or codes. The window is `kernel`; channels stay what they are."""
 
-    activation: Activation = Activation.NONE
-    row_padding: tuple[int, int] | None = None
-    """Rows of padding (above, below) instead of what `padding` says, for a stripe of a larger operator, or where
-    the model gives them."""
+    kernel: tuple[int, int]
+
+    def geometry(self, node: Node) -> tuple[Axis, Axis]:
+        return self._axes(node, self.kernel, (1, 1))
+
+    def infer_shapes(self, node: Node) -> list[Shape]:
+        rows, columns = self.geometry(node)
+        batch, _, _, channels = node.input(0).shape
+        return [(batch, rows.output, columns.output, channels)]
 
     def check(self, node: Node) -> None:
-        x, output = node.input(0), node.output
-        node.require(len(x.shape) == 4, "input must be NHWC")
+        node.require(len(node.input(0).shape) == 4, "input must be NHWC")
         node.require(max(self.kernel) <= 4096, f"window {self.kernel} is too large")
-        node.require(x.dtype == output.dtype, "input and output must have one type")
-        if not x.is_float:
-            quantized = isinstance(x.encoding, Affine) and isinstance(output.encoding, Affine)
-            node.require(quantized and x.dtype in (np.int8, np.int16), f"{x.encoding} is not int8 or int16")
-
-    def clamp(self, node: Node, result: np.ndarray) -> np.ndarray:
-        """The fused activation."""
-        if node.output.is_float:
-            low, high = float_activation_range(self.activation)
-            return np.clip(result, low, high).astype(np.float32)
-        bounds = quantized_activation_range(self.activation, node.output)
-        return np.clip(result, *bounds).astype(node.output.dtype)
-
-    def macs(self, node: Node) -> int:
-        return 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class MaxPool2D(Pool2D):
-    """The largest code of each window."""
+    """The largest code of each window where a channel's sign is 1, the smallest where it is -1.
+
+    A maximum of accumulators is the largest of their codes, or the smallest if codes fall as accumulators rise. For
+    single bits these are OR and AND.
+
+    Attributes:
+        activation: fused, of TFLite.
+        sign: 1 or -1, one for all channels or one per channel.
+    """
 
     KIND: ClassVar[str] = "max_pool_2d"
+    TAKES_BITS: ClassVar[bool] = True
 
-    def evaluate(self, node: Node, values: Sequence[np.ndarray]) -> list[np.ndarray]:
-        x = values[0]
-        lowest = -np.inf if node.output.is_float else np.iinfo(x.dtype).min
-        windows = patches(x, *self.geometry(node), lowest)
-        return [self.clamp(node, windows.max(axis=(3, 4)))]
+    activation: Activation = Activation.NONE
+    sign: tuple[int, ...] = (1,)
 
+    def is_tflite(self, node: Node) -> bool:
+        """Whether TFLite has this pool: of the largest floats, or codes of int8 or int16."""
+        x = node.input(0)
+        affine = isinstance(x.encoding, Affine) and x.dtype in (np.int8, np.int16)
+        return set(self.sign) == {1} and (x.is_float or affine)
 
-@dataclass(frozen=True, kw_only=True)
-class AveragePool2D(Pool2D):
-    """The mean code of each window, rounded half away from zero."""
-
-    KIND: ClassVar[str] = "average_pool_2d"
+    def check(self, node: Node) -> None:
+        super().check(node)
+        x, output = node.input(0), node.output
+        affine = isinstance(x.encoding, Affine) and isinstance(output.encoding, Affine) and x.dtype == output.dtype
+        same = affine or x.encoding == output.encoding
+        node.require(same, f"input and output differ: {x.encoding}, {output.encoding}")
+        node.require(len(self.sign) in (1, x.shape[3]), f"{len(self.sign)} signs for {x.shape[3]} channels")
+        node.require(set(self.sign) <= {1, -1}, f"signs {sorted(set(self.sign))}")
+        if not x.is_float:
+            integer_mac.check_activations(node, x)
+        plain = self.activation is Activation.NONE
+        node.require(plain or affine or x.is_float, f"{x.encoding} has no fused activation")
+        node.require(set(self.sign) == {1} or (plain and not x.is_float), "only the largest of integers are clamped")
 
     def evaluate(self, node: Node, values: Sequence[np.ndarray]) -> list[np.ndarray]:
         x, geometry = values[0], self.geometry(node)
+        low, high = (-np.inf, np.inf) if node.output.is_float else node.input(0).code_range
+        largest = patches(x, *geometry, low).max(axis=(3, 4))
+        smallest = patches(x, *geometry, high).min(axis=(3, 4))
+        return [_clamped(node, np.where(np.array(self.sign) > 0, largest, smallest), self.activation)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AveragePool2D(Summing, Pool2D):
+    """With TFLite's epilogue the mean code or float of each window, rounded half away from zero. With another one, the
+    sum of its integers, which the epilogue may divide.
+    """
+
+    KIND: ClassVar[str] = "average_pool_2d"
+
+    def check(self, node: Node) -> None:
+        super().check(node)
+        x, output = node.input(0), node.output
+        if not isinstance(self.epilogue, Tflite):
+            integer_mac.check_activations(node, x)
+            integer_mac.check_epilogue(node, self.epilogue, x.shape[3])
+            largest = integer_mac.largest_integer(x.encoding) * self.kernel[0] * self.kernel[1]
+            node.require(largest <= integer_mac.LARGEST, "sums may not fit 32 bits")
+            return
+        node.require(x.dtype == output.dtype, "input and output must have one type")
+        node.require(self.epilogue == Tflite(self.activation), "means round in one way")
+        quantized = isinstance(x.encoding, Affine) and isinstance(output.encoding, Affine)
+        types = (np.int8, np.int16)
+        node.require(x.is_float or (quantized and x.dtype in types), f"{x.encoding} is not int8 or int16")
+
+    def evaluate(self, node: Node, values: Sequence[np.ndarray]) -> list[np.ndarray]:
+        x, geometry = values[0], self.geometry(node)
+        if not self.is_tflite:
+            sums = patches(node.input(0).integer.integers(x), *geometry, 0).sum(axis=(3, 4))
+            return [integer_mac.finish(node, self.of_sums, sums)]
         counts = patches(np.ones((1, *x.shape[1:3], 1), np.int64), *geometry, 0).sum(axis=(3, 4))
         if node.output.is_float:
-            return [self.clamp(node, patches(x.astype(np.float64), *geometry, 0.0).sum(axis=(3, 4)) / counts)]
+            mean = patches(x.astype(np.float64), *geometry, 0.0).sum(axis=(3, 4)) / counts
+            return [_clamped(node, mean, self.activation)]
         total = patches(x.astype(np.int64), *geometry, 0).sum(axis=(3, 4))
         half = counts // 2
         mean = np.where(total > 0, (total + half) // counts, -((half - total) // counts))
-        return [self.clamp(node, mean)]
+        return [_clamped(node, mean, self.activation)]
+
+
+def _clamped(node: Node, result: np.ndarray, activation: Activation) -> np.ndarray:
+    """The fused activation."""
+    if node.output.is_float:
+        low, high = float_activation_range(activation)
+        return np.clip(result, low, high).astype(np.float32)
+    bounds = quantized_activation_range(activation, node.output)
+    return np.clip(result, *bounds).astype(node.output.dtype)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 from tinygen.ir.ops.base import Node, Op, Stripe
 from tinygen.ir.ops.window import Axis, Padding, axis, window_rows
-from tinygen.ir.tensor import Shape
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,18 +45,3 @@ class Convolution(Sliding):
     def geometry(self, node: Node) -> tuple[Axis, Axis]:
         _, kernel_h, kernel_w, _ = node.input(1).shape
         return self._axes(node, (kernel_h, kernel_w), self.dilation)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pooling(Sliding):
-    """The window is `kernel`; channels stay what they are."""
-
-    kernel: tuple[int, int]
-
-    def geometry(self, node: Node) -> tuple[Axis, Axis]:
-        return self._axes(node, self.kernel, (1, 1))
-
-    def infer_shapes(self, node: Node) -> list[Shape]:
-        rows, columns = self.geometry(node)
-        batch, _, _, channels = node.input(0).shape
-        return [(batch, rows.output, columns.output, channels)]

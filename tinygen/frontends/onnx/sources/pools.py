@@ -16,9 +16,8 @@ from tinygen.frontends.onnx.targets import Target
 from tinygen.frontends.onnx.values import Pending
 from tinygen.frontends.onnx.windows import Window
 from tinygen.ir.encodings import Affine, Encoding
-from tinygen.ir.epilogue import Epilogue
+from tinygen.ir.epilogue import Epilogue, Tflite
 from tinygen.ir.fixed_point import Activation
-from tinygen.ir.ops.integer_pool_2d import IntegerMaxPool2D, IntegerSumPool2D
 from tinygen.ir.ops.pool_2d import AveragePool2D, MaxPool2D
 from tinygen.ir.ops.reduce import Mean
 from tinygen.ir.tensor import Tensor
@@ -26,12 +25,9 @@ from tinygen.ir.tensor import Tensor
 
 def max_pool(builder: Builder, x: Tensor, window: Window, sign: tuple[int, ...] = (1,)) -> Tensor:
     """The largest code of each window, or the smallest where a channel's sign is -1."""
-    padding = window.padding(*x.shape[1:3])
-    shared = {"kernel": window.kernel, "stride": window.stride}
-    if set(sign) == {1} and int8_affine(x.encoding) and "row_padding" not in padding:
-        return builder.emit(MaxPool2D, [x], x.encoding, **shared, **padding)
     alike = sign[:1] if len(set(sign)) == 1 else sign
-    return builder.emit(IntegerMaxPool2D, [x], x.encoding, sign=alike, **shared, **padding)
+    fields = {"kernel": window.kernel, "stride": window.stride, **window.padding(*x.shape[1:3])}
+    return builder.emit(MaxPool2D, [x], x.encoding, sign=alike, **fields)
 
 
 def apply_pools(builder: Builder, pending: Pending, tensor: Tensor) -> Tensor:
@@ -88,7 +84,7 @@ class AverageSource:
 
     def _sum(self, epilogue: Epilogue | None, encoding: Encoding) -> Tensor:
         return self.builder.emit(
-            IntegerSumPool2D,
+            AveragePool2D,
             [self.x],
             encoding,
             kernel=self.window.kernel,
@@ -128,6 +124,6 @@ class AverageSource:
             encoding,
             kernel=self.window.kernel,
             stride=self.window.stride,
-            activation=activation,
+            epilogue=Tflite(activation),
             **self.window.padding(*self.x.shape[1:3]),
         )

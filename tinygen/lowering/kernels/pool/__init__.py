@@ -3,10 +3,8 @@
 ====================  =============  =================================================================
 module                cores          when
 ====================  =============  =================================================================
-pool_2d               any            the reference on TFLite's codes and floats
-integer_pool_2d       any            the reference on integer codes
+pool_2d               any            the reference
 pool_2d_dsp           Armv7E-M       largest of four bytes, or of two halves, in a word
-integer_pool_2d_dsp   Armv7E-M       the same on integer codes
 max_pool_2d_scalar    RV32IM, M0+    four bytes compared by subtraction
 packed_pool_2d        any            codes of 4 and 2 bits that stay packed
 binary_pool_2d        any            single bits, 32 channels in a word

@@ -6,7 +6,7 @@ import numpy as np
 
 from tinygen.ir.encodings import WORD_BITS, pack_codes
 from tinygen.ir.ops.base import Node
-from tinygen.ir.ops.integer_pool_2d import IntegerMaxPool2D
+from tinygen.ir.ops.pool_2d import MaxPool2D
 from tinygen.lowering.kernels.support.activations.codes import kind_of, pixel_elements
 from tinygen.lowering.kernels.support.activations.window import window_context, window_stem
 from tinygen.lowering.plan import Constant, KernelPlan, kernel
@@ -15,11 +15,11 @@ _FOUR, _BYTES, _WORD = 3.0, 6.0, 8.0
 """Predicted Cortex-M7 cycles: of four codes of a tap, packed or bytes; of a word of outputs around them."""
 
 
-@kernel(IntegerMaxPool2D, name="packed_max_pool_2d", family="tinygen", unpacks=True, packs=True)
+@kernel(MaxPool2D, name="packed_max_pool_2d", family="tinygen", unpacks=True, packs=True)
 def packed_max_pool_2d(node: Node) -> KernelPlan | None:
     """Maxima of four bytes at once, of bytes or of words, which are shifted; smallest codes are largest ones turned."""
     op, x, y = node.op, node.input(0), node.output
-    assert isinstance(op, IntegerMaxPool2D)
+    assert isinstance(op, MaxPool2D)
     bits, channels = x.code_bits or y.code_bits, x.shape[3]
     each = WORD_BITS // bits if bits else 0
     if not each or y.code_bits not in (0, bits):

@@ -13,11 +13,9 @@ from itertools import groupby
 
 import numpy as np
 
-import tinygen.lowering.kernels.pool.integer_pool_2d_dsp
 import tinygen.lowering.kernels.pool.max_pool_2d_scalar
-import tinygen.lowering.kernels.pool.pool_2d_dsp  # noqa: F401  (all of them register kernels)
-from tinygen.ir.ops.base import Node, Op
-from tinygen.ir.ops.integer_pool_2d import IntegerMaxPool2D
+import tinygen.lowering.kernels.pool.pool_2d_dsp  # noqa: F401  (both register kernels)
+from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.pool_2d import MaxPool2D
 from tinygen.ir.ops.reduce import Mean, Reduce, ReduceMax, ReduceMin
 from tinygen.ir.ops.window import Axis, Padding
@@ -143,24 +141,24 @@ def _pooled(node: Node, variants: Callable[[Node], Sequence[KernelPlan]]) -> Seq
         return ()
     window, size = _as_window(node, *blocks)
     op = node.op
-    names = {"name": op.name, "inputs": op.inputs, "outputs": op.outputs}
-    sliding = {"padding": Padding.VALID, "kernel": size, "stride": size}
-    pool: Op = MaxPool2D(**names, **sliding)  # type: ignore[arg-type]
-    if isinstance(op, ReduceMin):
-        pool = IntegerMaxPool2D(**names, **sliding, sign=(-1,))  # type: ignore[arg-type]
+    pool = MaxPool2D(
+        name=op.name,
+        inputs=op.inputs,
+        outputs=op.outputs,
+        padding=Padding.VALID,
+        kernel=size,
+        stride=size,
+        sign=(-1,) if isinstance(op, ReduceMin) else (1,),
+    )
     return variants(replace(window, op=pool))
 
 
 def _register() -> None:
-    kernels = {one.name: one for one in registered_kernels()}
-    for op, names in (
-        (ReduceMax, ("max_pool_2d_s8_dsp", "max_pool_2d_s8_rv32")),
-        (ReduceMin, ("integer_max_pool_2d_dsp", "integer_max_pool_2d_rv32")),
-    ):
-        for name in names:
-            one = kernels[name]
-            plan = partial(_pooled, variants=one.variants)
-            kernel(op, name=f"{op.KIND}_{one.isa}", family=one.family, isa=one.isa, unless=one.unless)(plan)
+    for one in registered_kernels():
+        if one.name in ("max_pool_2d_dsp", "max_pool_2d_rv32"):
+            for op in (ReduceMax, ReduceMin):
+                plan = partial(_pooled, variants=one.variants)
+                kernel(op, name=f"{op.KIND}_{one.isa}", family=one.family, isa=one.isa, unless=one.unless)(plan)
 
 
 _register()

@@ -14,7 +14,6 @@ import numpy as np
 from tinygen.ir.encodings import Binary
 from tinygen.ir.fixed_point import quantized_activation_range
 from tinygen.ir.ops.base import Node
-from tinygen.ir.ops.integer_pool_2d import IntegerSumPool2D
 from tinygen.ir.ops.pool_2d import AveragePool2D
 from tinygen.ir.ops.window import Axis
 from tinygen.ir.tensor import Tensor
@@ -64,28 +63,24 @@ RV32 = _Costs(2.0, 1.95, 3.5, _outputs(2.5, 11.0, 5.0, 38.0), 25.0, own=7.0, bor
 ARMV6M = _Costs(3.2, 3.2, 6.0, _outputs(5.0, 46.0, 8.0, 115.0), 36.0, own=8.0, border=8.0)
 
 
-@kernel(IntegerSumPool2D, name="summed_pool_2d", family="tinygen", unless="armv6m", unpacks=True, packs=True)
+@kernel(AveragePool2D, name="summed_pool_2d", family="tinygen", unless="armv6m", unpacks=True, packs=True)
 def summed_pool_2d(node: Node) -> KernelPlan | None:
-    """Any encoding but bits, whose ones are counted."""
-    return _sums(node, RV32, words=True)
+    """Sums of any encoding but bits, whose ones are counted. Means of int8; those at borders are divided by
+    multiplication, too, with constants for each number of taps.
+    """
+    return _pool(node, RV32, words=True)
 
 
-@kernel(IntegerSumPool2D, name="summed_pool_2d_armv6m", family="tinygen", isa="armv6m", unpacks=True, packs=True)
+@kernel(AveragePool2D, name="summed_pool_2d_armv6m", family="tinygen", isa="armv6m", unpacks=True, packs=True)
 def summed_pool_2d_armv6m(node: Node) -> KernelPlan | None:
     """The same; words of bytes where pixels begin with one."""
-    return _sums(node, ARMV6M, words=begin_with_words(node.input(0)))
+    return _pool(node, ARMV6M, words=begin_with_words(node.input(0)))
 
 
-@kernel(AveragePool2D, name="summed_average_pool_2d", family="tinygen", unless="armv6m")
-def summed_average_pool_2d(node: Node) -> KernelPlan | None:
-    """int8; borders are divided by multiplication, too, with constants for each number of taps."""
-    return _averages(node, RV32, words=True)
-
-
-@kernel(AveragePool2D, name="summed_average_pool_2d_armv6m", family="tinygen", isa="armv6m")
-def summed_average_pool_2d_armv6m(node: Node) -> KernelPlan | None:
-    """The same; words of bytes where pixels begin with one."""
-    return _averages(node, ARMV6M, words=begin_with_words(node.input(0)))
+def _pool(node: Node, costs: _Costs, *, words: bool) -> KernelPlan | None:
+    op = node.op
+    assert isinstance(op, AveragePool2D)
+    return (_averages if op.is_tflite else _sums)(node, op, costs, words=words)
 
 
 def begin_with_words(x: Tensor) -> bool:
@@ -93,19 +88,18 @@ def begin_with_words(x: Tensor) -> bool:
     return x.code_bits > 0 or x.shape[3] % 4 == 0
 
 
-def _sums(node: Node, costs: _Costs, *, words: bool) -> KernelPlan | None:
-    op, x, y = node.op, node.input(0), node.output
-    assert isinstance(op, IntegerSumPool2D)
+def _sums(node: Node, op: AveragePool2D, costs: _Costs, *, words: bool) -> KernelPlan | None:
+    x, y = node.input(0), node.output
     activations = codes.activation_context(x)
     if activations is None or isinstance(x.encoding, Binary):
         return None
     taps, channels = op.kernel[0] * op.kernel[1], x.shape[3]
     integers = x.integer.integers(np.arange(x.integer.code_range[0], x.integer.code_range[1] + 1).astype(x.dtype))
     least, most = int(integers.min()), int(integers.max())
-    falling = falling_channels(op.epilogue, channels)
+    falling = falling_channels(op.of_sums, channels)
     low, high = min(least * taps, least), max(most * taps, most)
     lows, highs = np.where(falling, -high, low), np.where(falling, -low, high)
-    ending = finished_sums(op.epilogue, y, lows, highs)
+    ending = finished_sums(op.of_sums, y, lows, highs)
     rows, columns = geometry = op.geometry(node)
     paired = words and _whole_rows(x, columns) > 0 and activations["kind"] in ("plain", "signed_levels")
     scale = 2 if activations["kind"] == "signed_levels" else 1
@@ -139,15 +133,13 @@ def _sums(node: Node, costs: _Costs, *, words: bool) -> KernelPlan | None:
     )
 
 
-def _averages(node: Node, costs: _Costs, *, words: bool) -> KernelPlan | None:
-    op = node.op
-    assert isinstance(op, AveragePool2D)
+def _averages(node: Node, op: AveragePool2D, costs: _Costs, *, words: bool) -> KernelPlan | None:
     geometry = op.geometry(node)
     if node.output.dtype != np.int8:
         return None
     counts = sorted({a * b for a in _inside(geometry[0]) for b in _inside(geometry[1])})
     unit = _UNIT if counts[0] < _FLAT else 1
-    found = {count: _division(node, count, unit) for count in counts}
+    found = {count: _division(node, op, count, unit) for count in counts}
     bounds = quantized_activation_range(op.activation, node.output)
     return averages(node, geometry, "average_pool_s8", Divisions(found, unit, bounds), costs, words=words)
 
@@ -228,10 +220,8 @@ def averages(
     )
 
 
-def _division(node: Node, count: int, unit: int) -> Fit | None:
+def _division(node: Node, op: AveragePool2D, count: int, unit: int) -> Fit | None:
     """The multiplication that divides every sum of so many codes, times `unit`, as the operator does."""
-    op = node.op
-    assert isinstance(op, AveragePool2D)
     low, high = quantized_activation_range(op.activation, node.output)
 
     def quotients(sums: np.ndarray) -> np.ndarray:

@@ -19,11 +19,11 @@ from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinygen.ir.ops.fully_connected import FullyConnected
-from tinygen.ir.ops.pool_2d import Pool2D
+from tinygen.ir.ops.pool_2d import AveragePool2D, MaxPool2D
 from tinygen.lowering.kernels.support.epilogues.mac import bias_or_zeros
 from tinygen.lowering.plan import Constant
 
-Windowed = Conv2D | DepthwiseConv2D | Pool2D
+Windowed = Conv2D | DepthwiseConv2D | AveragePool2D | MaxPool2D
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tinygen.ir.ops.base import Node
-from tinygen.ir.ops.pool_2d import AveragePool2D, MaxPool2D, Pool2D
+from tinygen.ir.ops.pool_2d import AveragePool2D, MaxPool2D
 from tinygen.lowering.kernels.support.activations.window import window_stem
 from tinygen.lowering.kernels.vendor import support as vendor
 from tinygen.lowering.kernels.vendor.cmsis_nn import support
@@ -12,7 +12,7 @@ from tinygen.lowering.plan import KernelPlan, kernel
 
 def _pool(node: Node, *, average: bool) -> KernelPlan | None:
     op = node.op
-    assert isinstance(op, Pool2D)
+    assert isinstance(op, AveragePool2D | MaxPool2D)
     suffix = support.type_suffix(node)
     if suffix is None:
         return None
@@ -40,7 +40,7 @@ def _pool(node: Node, *, average: bool) -> KernelPlan | None:
     )
 
 
-@kernel(AveragePool2D, name="cmsis_nn_average_pool_2d", family=support.FAMILY)
+@kernel(AveragePool2D, of="tflite", name="cmsis_nn_average_pool_2d", family=support.FAMILY)
 def average_pool_2d(node: Node) -> KernelPlan | None:
     """int8 and int16."""
     return _pool(node, average=True)
@@ -49,4 +49,5 @@ def average_pool_2d(node: Node) -> KernelPlan | None:
 @kernel(MaxPool2D, name="cmsis_nn_max_pool_2d", family=support.FAMILY)
 def max_pool_2d(node: Node) -> KernelPlan | None:
     """int8 and int16."""
-    return _pool(node, average=False)
+    assert isinstance(node.op, MaxPool2D)
+    return _pool(node, average=False) if node.op.is_tflite(node) else None

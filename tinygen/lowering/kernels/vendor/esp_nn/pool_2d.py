@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tinygen.ir.ops.base import Node
-from tinygen.ir.ops.pool_2d import AveragePool2D, MaxPool2D, Pool2D
+from tinygen.ir.ops.pool_2d import AveragePool2D, MaxPool2D
 from tinygen.lowering.kernels.support.activations.window import window_stem
 from tinygen.lowering.kernels.vendor import support as vendor
 from tinygen.lowering.kernels.vendor.esp_nn import support
@@ -15,7 +15,7 @@ _MOST_TAPS = 255
 
 def _pool(node: Node, function: str) -> KernelPlan | None:
     op = node.op
-    assert isinstance(op, Pool2D)
+    assert isinstance(op, AveragePool2D | MaxPool2D)
     if not support.computes(node):
         return None
     return KernelPlan(
@@ -35,7 +35,7 @@ def _pool(node: Node, function: str) -> KernelPlan | None:
     )
 
 
-@kernel(AveragePool2D, name="esp_nn_average_pool_2d", family=support.FAMILY)
+@kernel(AveragePool2D, of="tflite", name="esp_nn_average_pool_2d", family=support.FAMILY)
 def average_pool_2d(node: Node) -> KernelPlan | None:
     """Windows of up to 255 taps."""
     op = node.op
@@ -46,4 +46,5 @@ def average_pool_2d(node: Node) -> KernelPlan | None:
 @kernel(MaxPool2D, name="esp_nn_max_pool_2d", family=support.FAMILY)
 def max_pool_2d(node: Node) -> KernelPlan | None:
     """Any window."""
-    return _pool(node, "esp_nn_max_pool_s8")
+    assert isinstance(node.op, MaxPool2D)
+    return _pool(node, "esp_nn_max_pool_s8") if node.op.is_tflite(node) else None
