@@ -13,7 +13,7 @@ from tests.support.integer_layers import BINARY, INT8, INT32, OUTPUTS, TERNARY, 
 from tests.support.shares import one_in
 from tests.support.variants import DSP, check_variants
 from tests.targets.tools import requires_tool
-from tinygen.ir.encodings import Encoding
+from tinygen.ir.encodings import Affine, Encoding
 from tinygen.ir.epilogue import Rescale
 from tinygen.lowering.select import choose
 
@@ -136,7 +136,10 @@ def test_books_of_odd_depths(every: int) -> None:
 
 @one_in(3)
 def test_pools(every: int) -> None:
-    _check([*pools(1), *pools(2), *pools(3)][::every], in_turn=every > 1)
+    half = Affine("int16", layers.ONE, (0,))
+    signs = ("mixed", "falling")
+    halves = [layers.max_pool(sign, (5, 6, 7), (2, 3), (1, 2), x=half, same=True, sign=sign) for sign in signs]
+    _check([*[*pools(1), *pools(2), *pools(3)][::every], *halves], in_turn=every > 1)
 
 
 @pytest.mark.long

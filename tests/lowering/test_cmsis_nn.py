@@ -10,6 +10,7 @@ import pytest
 from ai_edge_litert.schema_py_generated import ActivationFunctionType, BuiltinOperator, Padding
 
 from tests.emit.test_golden import check
+from tests.support.integer_layers import affine, levels, max_pool
 from tests.support.tflite_builder import ModelSpec, TensorSpec, build, options
 from tests.support.vendor_library import Answers
 from tinygen.demo import MODEL
@@ -78,6 +79,10 @@ def test_layers_it_cannot_do_are_ours() -> None:
     assert [step.kernel.name for step in broadcast.layers] == ["add_s8"]
     demo = lower(simplify(load_model(MODEL)), family=CMSIS_NN, isa=("c99", "dsp"), library=Answers(8))
     assert {step.kernel.family for step in demo.layers} == {CMSIS_NN}
+    for encoding, sign in ((affine(3), "rising"), (affine(3), "falling"), (levels(8), "rising")):
+        pool = max_pool("pool", (4, 4, 8), (2, 2), (2, 2), x=encoding, sign=sign).graph
+        family = lower(pool, family=CMSIS_NN, library=Answers(0)).layers[0].kernel.family
+        assert (family == CMSIS_NN) == (encoding == affine(3) and sign == "rising")
 
 
 def test_sums_that_could_overflow_are_ours() -> None:
