@@ -22,7 +22,7 @@ from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinygen.ir.ops.fully_connected import FullyConnected
 from tinygen.ir.ops.window import Padding
 from tinygen.ir.tensor import Shape, Tensor
-from tinygen.lowering.kernels.sixteen_bits import on_codes, sums_on_codes
+from tinygen.lowering.kernels.support.loops.sixteen_bits import on_codes, sums_on_codes
 from tinygen.lowering.lower import lower
 from tinygen.lowering.select import choose
 

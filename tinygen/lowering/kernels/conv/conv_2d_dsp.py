@@ -27,6 +27,7 @@ from tinygen.lowering.kernels.conv.jobs import (
 from tinygen.lowering.kernels.support.activations.codes import pixel_elements
 from tinygen.lowering.kernels.support.activations.window import window_context, window_stem
 from tinygen.lowering.kernels.support.loops.dot_job import AHEAD, EXTEND, Job, Packed
+from tinygen.lowering.kernels.support.loops.sixteen_bits import also_16x8
 from tinygen.lowering.plan import KernelPlan, kernel
 
 _BLOCKS = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -66,6 +67,7 @@ def _blocks(total: int) -> list[int]:
     return sorted({min(size, total) for size in _BLOCKS})
 
 
+@also_16x8(Conv2D)
 @kernel(Conv2D, Conv2DAdd, name="conv_2d_dsp_rows", family="tinygen", isa="dsp", unpacks=True, packs=True)
 def conv_2d_dsp_rows(node: Node) -> Sequence[KernelPlan]:
     """Windows taken straight from widened rows: for windows of several pixels."""
@@ -73,6 +75,7 @@ def conv_2d_dsp_rows(node: Node) -> Sequence[KernelPlan]:
     return rows_plans(job) if job else ()
 
 
+@also_16x8(Conv2D)
 @kernel(Conv2D, Conv2DAdd, name="conv_2d_packed_dsp_rows", family="tinygen", isa="dsp", unpacks=True, packs=True)
 def conv_2d_packed_dsp_rows(node: Node) -> Sequence[KernelPlan]:
     """The same with weights of less than 8 bits, or as indices of values of 16 bits."""
@@ -80,6 +83,7 @@ def conv_2d_packed_dsp_rows(node: Node) -> Sequence[KernelPlan]:
     return rows_plans(job) if job and scales_fit(job) else ()
 
 
+@also_16x8(Conv2D)
 @kernel(Conv2D, Conv2DAdd, name="conv_2d_dsp", family="tinygen", isa="dsp", unpacks=True, packs=True)
 def conv_2d_dsp(node: Node) -> Sequence[KernelPlan]:
     """Windows copied one by one into scratch (im2col): any shape; pointwise ones straight from the activations."""
@@ -87,6 +91,7 @@ def conv_2d_dsp(node: Node) -> Sequence[KernelPlan]:
     return windows_plans(job) if job else ()
 
 
+@also_16x8(Conv2D)
 @kernel(Conv2D, Conv2DAdd, name="conv_2d_packed_dsp", family="tinygen", isa="dsp", unpacks=True, packs=True)
 def conv_2d_packed_dsp(node: Node) -> Sequence[KernelPlan]:
     """The same with weights of less than 8 bits, or as indices of values of 16 bits."""

@@ -23,6 +23,7 @@ from tinygen.lowering.kernels.support.epilogues.integer_layer import IntegerLaye
 from tinygen.lowering.kernels.support.epilogues.requantize import Epilogue
 from tinygen.lowering.kernels.support.loops import scalar
 from tinygen.lowering.kernels.support.loops.scalar import Copy, Interleaved
+from tinygen.lowering.kernels.support.loops.sixteen_bits import also_16x8
 from tinygen.lowering.kernels.support.loops.unpacked import HEADERS, ON_ARMV6M_UNPACKED, Unpacking, unpacking
 from tinygen.lowering.plan import ON_ARMV6M, Constant, KernelPlan, kernel
 
@@ -226,6 +227,7 @@ def _leaves_room(layer: IntegerLayer, copy: Copy) -> bool:
     return largest + taps * 2**15 < 2**31
 
 
+@also_16x8(Conv2D)
 @kernel(Conv2D, name="conv_2d_scalar", family="tinygen", isa="scalar", packs=True)
 def conv_2d_scalar(node: Node) -> Sequence[KernelPlan]:
     """Windows in place, or in padded rows, or copied one by one: any shape; codes and weights of up to 16 bits."""
@@ -233,6 +235,7 @@ def conv_2d_scalar(node: Node) -> Sequence[KernelPlan]:
     return plans_of(job) if job else ()
 
 
+@also_16x8(Conv2D)
 @kernel(Conv2D, name="conv_2d_packed_scalar", family="tinygen", isa="scalar", packs=True)
 def conv_2d_packed_scalar(node: Node) -> Sequence[KernelPlan]:
     """The same with weights of less than 8 bits, or as indices of values of 16 bits."""
@@ -240,6 +243,7 @@ def conv_2d_packed_scalar(node: Node) -> Sequence[KernelPlan]:
     return plans_of(job) if job else ()
 
 
+@also_16x8(FullyConnected)
 @kernel(FullyConnected, name="fully_connected_scalar", family="tinygen", isa="scalar")
 def fully_connected_scalar(node: Node) -> Sequence[KernelPlan]:
     """Four outputs at a time, of four rows where there are so many; codes and weights of up to 16 bits."""
@@ -247,6 +251,7 @@ def fully_connected_scalar(node: Node) -> Sequence[KernelPlan]:
     return plans_of(job) if job else ()
 
 
+@also_16x8(FullyConnected)
 @kernel(FullyConnected, name="fully_connected_packed_scalar", family="tinygen", isa="scalar")
 def fully_connected_packed_scalar(node: Node) -> Sequence[KernelPlan]:
     """The same with weights of less than 8 bits, or as indices of values of 16 bits."""

@@ -7,11 +7,13 @@ from dataclasses import replace
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.fully_connected import FullyConnected
 from tinygen.lowering.kernels.dense.fully_connected_pairs_dsp import pairs_plan
+from tinygen.lowering.kernels.support.loops.sixteen_bits import also_16x8
 from tinygen.lowering.kernels.support.weights import coded_weights
 from tinygen.lowering.kernels.support.weights.coded_weights import find_any_code, pack_blocks
 from tinygen.lowering.plan import Constant, KernelPlan, kernel
 
 
+@also_16x8(FullyConnected)
 @kernel(FullyConnected, of="codes", name="fully_connected_packed_pairs_dsp", family="tinygen", isa="dsp")
 def fully_connected_packed_pairs_dsp(node: Node) -> KernelPlan | None:
     """As `fully_connected_pairs_dsp`, with weights of 16 bits from codes: slower, but a third of the flash."""

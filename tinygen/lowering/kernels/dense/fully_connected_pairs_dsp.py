@@ -16,6 +16,7 @@ from tinygen.lowering.kernels.dense.fully_connected import blocks_of
 from tinygen.lowering.kernels.support.activations.codes import kind_of, smallest_integers
 from tinygen.lowering.kernels.support.activations.widening import Widening, widening
 from tinygen.lowering.kernels.support.epilogues.integer_layer import integer_layer
+from tinygen.lowering.kernels.support.loops.sixteen_bits import also_16x8
 from tinygen.lowering.plan import Constant, KernelPlan, kernel
 
 _HEADERS = (
@@ -35,6 +36,7 @@ _SUMMED = 4.0
 """Cycles to add up four activations."""
 
 
+@also_16x8(FullyConnected)
 @kernel(FullyConnected, of="codes", name="fully_connected_pairs_dsp", family="tinygen", isa="dsp")
 def fully_connected_pairs_dsp(node: Node) -> KernelPlan | None:
     """Eight or four outputs at a time, any encodings whose integers fit int16."""

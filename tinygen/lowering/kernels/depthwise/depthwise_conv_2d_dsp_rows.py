@@ -24,6 +24,7 @@ from tinygen.lowering.kernels.depthwise.depthwise_conv_2d_scalar import depthwis
 from tinygen.lowering.kernels.support.activations.codes import pixel_elements, smallest_integers
 from tinygen.lowering.kernels.support.activations.widening import needs_widening, widening
 from tinygen.lowering.kernels.support.epilogues.integer_layer import IntegerLayer, integer_layer
+from tinygen.lowering.kernels.support.loops.sixteen_bits import also_16x8
 from tinygen.lowering.kernels.support.loops.unpacked import all_unpacked
 from tinygen.lowering.plan import KernelPlan, kernel
 
@@ -63,6 +64,7 @@ def depthwise_conv_2d_dual_rows_unpacked(node: Node) -> KernelPlan | None:
     return unpacked_depthwise(_job(node), dual_issue=True)
 
 
+@also_16x8(DepthwiseConv2D)
 @kernel(Conv2D, of="codes", name="depthwise_conv_2d_channels_dsp", family="tinygen", isa="dsp")
 def depthwise_conv_2d_channels_dsp(node: Node) -> KernelPlan | None:
     """One channel after the other, where no pairs of rows are made: codes of 16 bits, dilated rows.
@@ -72,6 +74,7 @@ def depthwise_conv_2d_channels_dsp(node: Node) -> KernelPlan | None:
     return None if _job(node) else depthwise_conv_2d_scalar(node)
 
 
+@also_16x8(DepthwiseConv2D)
 @kernel(Conv2D, of="codes", name="depthwise_conv_2d_channels_dsp_unpacked", family="tinygen", isa="dsp")
 def depthwise_conv_2d_channels_dsp_unpacked(node: Node) -> KernelPlan | None:
     """The same with weights of less than 8 bits, or as indices of values of 16 bits."""

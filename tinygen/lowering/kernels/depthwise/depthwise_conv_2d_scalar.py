@@ -24,6 +24,7 @@ from tinygen.lowering.kernels.support.epilogues.requantize import Epilogue
 from tinygen.lowering.kernels.support.epilogues.staircase import Staircase
 from tinygen.lowering.kernels.support.loops import scalar
 from tinygen.lowering.kernels.support.loops.scalar import Copy
+from tinygen.lowering.kernels.support.loops.sixteen_bits import also_16x8
 from tinygen.lowering.kernels.support.loops.unpacked import all_unpacked
 from tinygen.lowering.plan import ON_ARMV6M, Constant, KernelPlan, kernel
 
@@ -86,6 +87,7 @@ class Job:
         return self.multiplier == 1 and x.shape == y.shape and bytes_of_codes
 
 
+@also_16x8(DepthwiseConv2D)
 @kernel(DepthwiseConv2D, Conv2D, name="depthwise_conv_2d_scalar", family="tinygen", isa="scalar")
 def depthwise_conv_2d_scalar(node: Node) -> KernelPlan | None:
     """Padded channels are copied one by one; small windows roll down columns; codes and weights of up to 16 bits."""
@@ -100,6 +102,7 @@ def depthwise_conv_2d_scalar(node: Node) -> KernelPlan | None:
     return plan_of(replace(job, ending=ending or job.ending))
 
 
+@also_16x8(DepthwiseConv2D)
 @kernel(DepthwiseConv2D, Conv2D, name="depthwise_conv_2d_scalar_unpacked", family="tinygen", isa="scalar")
 def depthwise_conv_2d_scalar_unpacked(node: Node) -> KernelPlan | None:
     """The same with weights of less than 8 bits, or as indices of values of 16 bits."""

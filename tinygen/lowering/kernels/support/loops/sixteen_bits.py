@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -23,35 +23,27 @@ from tinygen.ir.ops.fully_connected import FullyConnected
 from tinygen.ir.tensor import Tensor
 from tinygen.lowering.kernels.support.epilogues.requantize import write_columns
 from tinygen.lowering.kernels.support.epilogues.sixteen_bits import bias, bounds, rescaling, scaling
-from tinygen.lowering.plan import KernelPlan, kernel, registered_kernels
+from tinygen.lowering.plan import KernelPlan, PlanFunction, kernel, registered_kernels
 
-_WINDOWS = (
-    "conv_2d_dsp_rows",
-    "conv_2d_dsp",
-    "conv_2d_packed_dsp_rows",
-    "conv_2d_packed_dsp",
-    "conv_2d_scalar",
-    "conv_2d_packed_scalar",
-)
-_CHANNELS = (
-    "depthwise_conv_2d_channels_dsp",
-    "depthwise_conv_2d_channels_dsp_unpacked",
-    "depthwise_conv_2d_scalar",
-    "depthwise_conv_2d_scalar_unpacked",
-)
-_DENSE = (
-    "fully_connected_pairs_dsp",
-    "fully_connected_packed_pairs_dsp",
-    "fully_connected_scalar",
-    "fully_connected_packed_scalar",
-)
-
-
+_Plan = TypeVar("_Plan", bound=PlanFunction)
 _SAME = ("padding", "stride", "row_padding", "column_padding", "dilation")
-"""Attributes of a convolution of either kind."""
+"""Attributes of both kinds of convolutions."""
 _HALVES = ("scale_high", "scale_low")
 _DOUBTED = 40.0
 """Cycles of a sum that is scaled in fixed point, and a doubt looked for."""
+
+
+def also_16x8(op: type[Op]) -> Callable[[_Plan], _Plan]:
+    """Above `@kernel`: the kernel is one of such layers of this kind, too, by the name NAME_16x8."""
+
+    def register(function: _Plan) -> _Plan:
+        one = registered_kernels()[-1]
+        assert one.plan is function, one.name
+        plan = partial(_plans, variants=one.variants)
+        kernel(op, of="tflite", name=f"{one.name}_16x8", family=one.family, isa=one.isa, unless=one.unless)(plan)
+        return function
+
+    return register
 
 
 def on_codes(node: Node) -> Node | None:
@@ -88,9 +80,7 @@ def _operator(node: Node, epilogue: Rescale | None) -> tuple[tuple[Tensor, Tenso
     assert isinstance(op, Conv2D | DepthwiseConv2D)
     if isinstance(op, DepthwiseConv2D):
         weights = _by_channel(weights)
-    same: dict[str, Any] = {
-        key: getattr(op, key) for key in ("padding", "stride", "row_padding", "column_padding", "dilation")
-    }
+    same: dict[str, Any] = {key: getattr(op, key) for key in _SAME}
     return (x, weights), Conv2D(**names, **same, epilogue=epilogue), shape
 
 
@@ -141,15 +131,3 @@ def _checked(node: Node, plan: KernelPlan) -> KernelPlan:
         headers=(*plan.headers, "tinygen_double.h"),
         cycles=plan.cycles + _DOUBTED * node.output.size,
     )
-
-
-def _register() -> None:
-    kernels = {one.name: one for one in registered_kernels()}
-    for op, names in ((Conv2D, _WINDOWS), (DepthwiseConv2D, _CHANNELS), (FullyConnected, _DENSE)):
-        for name in names:
-            one = kernels[name]
-            plan = partial(_plans, variants=one.variants)
-            kernel(op, of="tflite", name=f"{name}_16x8", family=one.family, isa=one.isa, unless=one.unless)(plan)
-
-
-_register()
