@@ -3,7 +3,10 @@
 Over the layers of the bench's suites and four cores: how often each of our kernels is chosen, with weights as code and
 without, and how many times its cycles and its weights' bytes what would be chosen instead takes, at most, by the
 plans' own predictions. A kernel that is never chosen, or wins little everywhere, needs a reason in its docstring.
-Nothing is compiled, and layers are alone: fused and packed ones are not among them.
+Nothing is compiled, and layers are alone: fused and packed ones, those of mixed or boosted filters and of weights that
+switches share are not among them. Nor have suites layers with kernel scales, over whole windows, of one to three
+outputs, sums of integer codes or of bits, and 16x8 weights of few values. Of operators that share a kernel (sums and
+differences, maxima and minima, tables of functions) one is there.
 """
 
 from __future__ import annotations

@@ -101,14 +101,14 @@ def conv_2d_packed_dsp(node: Node) -> Sequence[KernelPlan]:
 
 @kernel(Conv2D, of="codes", name="conv_2d_nested_dsp_rows", family="tinygen", isa="dsp")
 def conv_2d_nested_dsp_rows(node: Node) -> Sequence[KernelPlan]:
-    """Windows taken straight from widened rows, weights of 1, 2, 4 or 8 bits from codes of 8."""
+    """Windows taken straight from widened rows, weights of 1, 2, 4 or 8 bits from codes of 8 that switches share."""
     job = nested_job(node) if takes_rows(node) else None
     return _sharing(node, rows_plans(job)) if job else ()
 
 
 @kernel(Conv2D, of="codes", name="conv_2d_nested_dsp", family="tinygen", isa="dsp")
 def conv_2d_nested_dsp(node: Node) -> Sequence[KernelPlan]:
-    """Windows copied one by one into scratch, weights of 1, 2, 4 or 8 bits from codes of 8."""
+    """Windows copied one by one into scratch, weights of 1, 2, 4 or 8 bits from codes of 8 that switches share."""
     job = nested_job(node) if pads_with_codes(node) and not fills_with_codes(node) else None
     return _sharing(node, windows_plans(job)) if job else ()
 

@@ -254,7 +254,9 @@ def fully_connected_scalar(node: Node) -> Sequence[KernelPlan]:
 @also_16x8(FullyConnected)
 @kernel(FullyConnected, name="fully_connected_packed_scalar", family="tinygen", isa="scalar")
 def fully_connected_packed_scalar(node: Node) -> Sequence[KernelPlan]:
-    """The same with weights of less than 8 bits, or as indices of values of 16 bits."""
+    """The same with weights of less than 8 bits, or as indices of values of 16 bits: slower, so only where flash is
+    limited.
+    """
     job = _packed(job_of(node, "fully_connected", codes=True))
     return plans_of(job) if job else ()
 

@@ -178,7 +178,7 @@ def _groups_c99(node: Node) -> KernelPlan | None:
 
 
 def _pairs_dsp(node: Node) -> KernelPlan | None:
-    """2:4 pair by pair."""
+    """2:4 pair by pair: where flash is limited, as no kernel that takes as little is as fast."""
     layer = sparse_layer(node)
     groups = _of_size(layer.weights, 4) if layer else None
     if layer is None or groups is None or groups.kept != 2 or layer.context["expanded"] or _is_wide(node):

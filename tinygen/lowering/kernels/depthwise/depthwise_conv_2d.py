@@ -43,7 +43,7 @@ for _kind in KINDS:
 
 @kernel(DepthwiseConv2D, name="depthwise_conv_2d_s8_dsp", family="tinygen", isa="dsp")
 def depthwise_conv_2d_s8_dsp(node: Node) -> KernelPlan | None:
-    """Four channels at a time with SMLABB/SMLATT; one filter per channel."""
+    """Four channels at a time with SMLABB/SMLATT: for dilated rows, and less than four channels."""
     op = node.op
     assert isinstance(op, DepthwiseConv2D)
     if node.output.dtype != np.int8 or not node.input(1).is_constant or op.multiplier(node) > 1:

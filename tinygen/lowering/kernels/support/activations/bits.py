@@ -57,8 +57,6 @@ _FEWEST_READS = 3
 # word, one output, one row of the window behind the first. Of both: the window's place.
 _OCTET, _CARRIES, _COLUMNS, _COUNTS = 29.0, 24.0, 30.0, 400.0
 _PARITIES = 7.0
-_UNHELD = 0.99
-"""Without carries on the stack, where pixels have less than whole words; by as much less than with them it is taken."""
 _COPIED = 0.97
 """With all weights of a window in scratch: so much less than columns that all other kernels compare alike, as their
 predictions leave out what flash makes a core wait. (It is 13 % on an STM32L4, of 64 channels.)"""
@@ -261,22 +259,12 @@ def columns_plans(layer: BitLayer, stem: str) -> tuple[KernelPlan, ...]:
     return plan, replace(plan, context=context, scratch_bytes=4 * image, cycles=cycles)
 
 
-def unheld_columns_plans(layer: BitLayer, stem: str) -> tuple[KernelPlan, ...]:
-    """The same without carries on the stack, where pixels have less than whole words: there those of the rest go up at
-    once, and on Armv7E-M it is 1 to 14 % faster if those of the words go with them.
-    """
-    if not -(-layer.channels // _EIGHT) * _EIGHT % WORD_BITS:
-        return ()
-    plans = columns_plans(layer, stem)
-    return tuple(replace(plan, context={**plan.context, "held": 0}, cycles=_UNHELD * plan.cycles) for plan in plans)
-
-
 def copied_columns_plans(layer: BitLayer, stem: str) -> tuple[KernelPlan, ...]:
     """The same with weights of 32 filters in scratch: those of the whole window, or of its upper rows.
 
     For cores that wait for flash whenever a line of it is read. Parities are those of the rows of a window.
     """
-    plans = unheld_columns_plans(layer, stem) or columns_plans(layer, stem)
+    plans = columns_plans(layer, stem)
     if not plans or layer.pixels < _FEWEST_READS:
         return ()
     rows = layer.rows.kernel
