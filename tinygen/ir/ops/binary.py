@@ -16,7 +16,7 @@ from typing import ClassVar
 import numpy as np
 
 from tinygen.errors import ModelError
-from tinygen.ir.encodings import Affine, Plain
+from tinygen.ir.encodings import Affine, Float32, Plain
 from tinygen.ir.fixed_point import (
     Activation,
     float_activation_range,
@@ -52,7 +52,7 @@ class Binary(Op):
     def check(self, node: Node) -> None:
         a, b, output = node.input(0), node.input(1), node.output
         node.require(a.dtype == b.dtype == output.dtype, "operands and output must have one type")
-        if output.is_float:
+        if is_unscaled(node):
             return
         for tensor in (a, b, output):
             quantized = isinstance(tensor.encoding, Affine) and not tensor.encoding.per_channel
@@ -63,30 +63,45 @@ class Binary(Op):
             node.require(zero, "16-bit operands must have zero point 0")
 
 
+def is_unscaled(node: Node) -> bool:
+    """Whether operands and output are floats, or int32 or int64 that stand for themselves."""
+    encoding = node.output.encoding
+    own = encoding in (Float32(), Plain("int32"), Plain("int64"))
+    return own and node.input(0).encoding == node.input(1).encoding == encoding
+
+
 @dataclass(frozen=True, kw_only=True)
 class Arithmetic(Binary):
-    """A binary operator with a fused activation."""
+    """A binary operator with a fused activation. Integers without a scale wrap, as LiteRT's do."""
 
     activation: Activation = Activation.NONE
 
     def clamp(self, node: Node, result: np.ndarray) -> np.ndarray:
-        if node.output.is_float:
-            low, high = float_activation_range(self.activation)
-            return np.clip(result, low, high).astype(np.float32)
+        if is_unscaled(node):
+            return np.clip(result, *self.own_range(node)).astype(node.output.dtype)
         bounds = quantized_activation_range(self.activation, node.output)
         return np.clip(result + node.output.zero_point, *bounds).astype(node.output.dtype)
 
+    def own_range(self, node: Node) -> tuple[float, float]:
+        """The activation's bounds for what has no scale; those of integers lie within their type."""
+        low, high = float_activation_range(self.activation)
+        if node.output.is_float:
+            return low, high
+        info = np.iinfo(node.output.dtype)
+        return int(max(low, info.min)), int(min(high, info.max))
+
     def evaluate(self, node: Node, values: Sequence[np.ndarray]) -> list[np.ndarray]:
         a, b = values[0], values[1]
-        if node.output.is_float:
-            return [self.clamp(node, self.real(a, b))]
+        if is_unscaled(node):
+            with np.errstate(all="ignore"):
+                return [self.clamp(node, self.real(a, b))]
         a = a.astype(np.int64) - node.input(0).zero_point
         b = b.astype(np.int64) - node.input(1).zero_point
         return [self.clamp(node, self.integer(node, a, b))]
 
     @abstractmethod
     def real(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        """The operator on floats."""
+        """The operator on floats, and on integers that wrap."""
 
     @abstractmethod
     def integer(self, node: Node, a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -123,7 +138,7 @@ class Add(Arithmetic):
 
     def check(self, node: Node) -> None:
         super().check(node)
-        if node.output.is_float:
+        if is_unscaled(node):
             return
         shifts = self.shifts(node)
         if shifts is None:
@@ -194,7 +209,7 @@ class Mul(Arithmetic):
 
     def check(self, node: Node) -> None:
         super().check(node)
-        if not node.output.is_float:
+        if not is_unscaled(node):
             node.require_multipliers([self.real_scale(node)])
 
     def real_scale(self, node: Node) -> float:
@@ -216,14 +231,13 @@ class Mul(Arithmetic):
 
 @dataclass(frozen=True, kw_only=True)
 class Extremum(Binary):
-    """The larger or smaller code; all three tensors share one encoding."""
+    """The larger or smaller code; all three tensors share one encoding. Of booleans these are "or" and "and"."""
 
     def check(self, node: Node) -> None:
-        if all(isinstance(t.encoding, Plain) for t in (node.input(0), node.input(1), node.output)):
-            node.require(node.output.dtype in (np.int32, np.int64), f"{node.output.encoding} is not supported")
+        if all(tensor.encoding == Plain("bool") for tensor in (node.input(0), node.input(1), node.output)):
             return
         super().check(node)
-        if not node.output.is_float:
+        if not is_unscaled(node):
             same = all(node.input(i).encoding == node.output.encoding for i in (0, 1))
             node.require(same, "operands and output must have one scale and zero point")
 

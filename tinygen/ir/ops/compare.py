@@ -10,6 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from tinygen.errors import ModelError
 from tinygen.ir.encodings import Affine, Float32, Levels, Plain
 from tinygen.ir.fixed_point import multiply_by_quantized_multiplier, quantize_multiplier
 from tinygen.ir.ops.base import LATER, Node, Op
@@ -44,15 +45,15 @@ _MEANINGS: Mapping[Relation, Callable[[np.ndarray | int, np.ndarray | int], np.n
 
 @dataclass(frozen=True, kw_only=True)
 class Compare(Op):
-    """Inputs: two of the same encoding, of the same shape, or the second of one element. Output: bool, int8 or int32
-    (0 or 1), of the first's shape.
+    """Inputs: two of the same encoding, broadcast as NumPy does; a second of one element may have any shape. Output:
+    bool, int8 or int32 (0 or 1).
 
     Codes are compared, which compares real values: within one encoding the larger code stands for the larger value.
     A NaN is unequal to everything, itself included, and neither less nor greater.
 
     Attributes:
         scaled: compare as TFLite does: 2^8 (code - zero_point) of each operand, times its own scale, which is below 1,
-            in fixed point, rounded. Encodings, of int8, may differ. Codes closer than 2^-8 then count as equal.
+            in fixed point, rounded. Encodings, of 8 or 16 bits, may differ. Codes closer than 2^-8 then count as equal.
     """
 
     KIND: ClassVar[str] = "compare"
@@ -61,7 +62,13 @@ class Compare(Op):
     scaled: bool = field(default=False, metadata=LATER)
 
     def infer_shapes(self, node: Node) -> list[Shape]:
-        return [node.input(0).shape]
+        first, second = node.input(0).shape, node.input(1).shape
+        if node.input(1).size == 1 and len(second) > len(first):
+            return [first]
+        try:
+            return [np.broadcast_shapes(first, second)]
+        except ValueError as error:
+            raise ModelError(f"its operands do not broadcast ({error})", where=node.describe()) from error
 
     def check(self, node: Node) -> None:
         first, second, output = node.input(0), node.input(1), node.output
@@ -71,11 +78,11 @@ class Compare(Op):
         node.require(codes or isinstance(first.encoding, Float32), f"{first.encoding} is not supported")
         if self.scaled:
             for tensor in (first, second):
-                fits = isinstance(tensor.encoding, Affine) and tensor.dtype == np.int8 and 0 < tensor.scale < 1
-                node.require(fits, f"'{tensor.name}' is {tensor.encoding}, not int8 with a scale below 1")
+                short = isinstance(tensor.encoding, Affine) and tensor.dtype in (np.int8, np.uint8, np.int16)
+                fits = short and 0 < tensor.scale < 1 and tensor.dtype == first.dtype
+                node.require(fits, f"'{tensor.name}' is {tensor.encoding}, not of 8 or 16 bits with a scale below 1")
         same = self.scaled or first.encoding == second.encoding
         node.require(same, f"{first.encoding} cannot be compared with {second.encoding}")
-        node.require(second.size == 1 or second.shape == first.shape, "the second input must have one element, or all")
         given = isinstance(output.encoding, Plain) and output.encoding.storage in ("bool", "int8", "int32")
         node.require(given, f"the output must be bool, int8 or int32, not {output.encoding}")
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
+
+import numpy as np
 
 from tinygen.ir.fixed_point import quantized_activation_range
 from tinygen.ir.ops.base import Node
-from tinygen.ir.ops.binary import Add, Arithmetic, Maximum, Minimum, Mul, Sub
+from tinygen.ir.ops.binary import Add, Arithmetic, Maximum, Minimum, Mul, Sub, is_unscaled
 from tinygen.lowering.ctypes import ctype
-from tinygen.lowering.kernels.support.epilogues import mac
 from tinygen.lowering.kernels.support.loops.nest import broadcast_strides, make_nest
 from tinygen.lowering.plan import KernelPlan, kernel
 
@@ -36,7 +38,7 @@ def _plan(node: Node) -> KernelPlan:
         operands=(("first", 0), ("second", 1)),
         # By size, not shape: an operand of as many elements is walked in the output's order.
         inplace=tuple((i, 0) for i in (0, 1) if node.input(i).size == node.output.size),
-        cycles=(8.0 if node.output.is_float else 40.0) * node.output.size,
+        cycles=(8.0 if is_unscaled(node) else 40.0) * node.output.size,
     )
 
 
@@ -45,8 +47,8 @@ def _arithmetic(node: Node) -> dict[str, Any]:
     op = node.op
     if not isinstance(op, Arithmetic):
         return {}
-    if node.output.is_float:
-        return mac.float_clamp(node)
+    if is_unscaled(node):
+        return _own(op, node)
     low, high = quantized_activation_range(op.activation, node.output)
     context: dict[str, Any] = {
         "zeros": [node.input(0).zero_point, node.input(1).zero_point],
@@ -68,6 +70,19 @@ def _arithmetic(node: Node) -> dict[str, Any]:
     assert isinstance(op, Mul)
     multiplier, shift = op.scale(node)
     return context | {"multiplier": multiplier, "shift": shift}
+
+
+def _own(op: Arithmetic, node: Node) -> dict[str, Any]:
+    """Types and clamps of what has no scale."""
+    low, high = op.own_range(node)
+    if node.output.is_float:
+        return {"low": None if math.isinf(low) else low, "high": None if math.isinf(high) else high}
+    info, bits = np.iinfo(node.output.dtype), 8 * node.output.dtype.itemsize
+    return {
+        "bits": bits,
+        "low": low if low > info.min else None,
+        "high": high if high < info.max else None,
+    }
 
 
 for _op in (Add, Sub, Mul, Maximum, Minimum):

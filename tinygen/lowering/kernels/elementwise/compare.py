@@ -9,6 +9,7 @@ from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.compare import LEFT_SHIFT, Compare, Relation
 from tinygen.ir.tensor import Tensor
 from tinygen.lowering.ctypes import ctype
+from tinygen.lowering.kernels.support.loops.nest import broadcast_strides, make_nest
 from tinygen.lowering.plan import KernelPlan, kernel
 
 _SYMBOLS = {
@@ -28,18 +29,20 @@ def compare(node: Node) -> KernelPlan | None:
     assert isinstance(op, Compare)
     if first.packed_bits or second.packed_bits:
         return None
+    shape = node.output.shape
+    # Of one element: its own shape may have more dimensions.
+    strides = [broadcast_strides(t.shape if t.size > 1 else (), len(shape)) for t in (first, second)]
     return KernelPlan(
         template="elementwise/compare.c.j2",
         stem=f"{op.relation}_{first.dtype.name}",
         context={
-            "size": first.size,
-            "one": second.size == 1,
+            **make_nest(shape, strides, (0, 0)).context(),
             "symbol": _SYMBOLS[op.relation],
             "type": ctype(node.output.memory_dtype),
             **(_scales(first, second) if op.scaled else {}),
         },
         operands=(("first", 0), ("second", 1)),
-        cycles=(20.0 if op.scaled else 5.0) * first.size,
+        cycles=(20.0 if op.scaled else 5.0) * node.output.size,
     )
 
 
