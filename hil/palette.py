@@ -21,20 +21,25 @@ from tinygen.ir.graph import Graph
 from tinygen.ir.ops import binary, confidence, movement, reduce, resize, unary
 from tinygen.ir.ops.base import Op
 from tinygen.ir.ops.batch_matmul import BatchMatmul
+from tinygen.ir.ops.cast import Cast
 from tinygen.ir.ops.channel_statistic import Statistic
 from tinygen.ir.ops.compare import Compare, Relation
 from tinygen.ir.ops.concatenation import Concatenation, Pack
 from tinygen.ir.ops.conv_2d import Conv2D
+from tinygen.ir.ops.cumulative_sum import CumulativeSum
 from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinygen.ir.ops.fully_connected import FullyConnected
+from tinygen.ir.ops.gather import Gather, ScatterNd
 from tinygen.ir.ops.integer_add import IntegerAdd
 from tinygen.ir.ops.pad import MirrorPad, Pad
 from tinygen.ir.ops.prelu import Prelu
 from tinygen.ir.ops.quantize import Dequantize, Quantize
+from tinygen.ir.ops.select import Select
 from tinygen.ir.ops.softmax import Softmax
 from tinygen.ir.ops.softmax_numerator import SoftmaxNumerator
 from tinygen.ir.ops.top_k import TopK
 from tinygen.ir.ops.transpose_conv import TransposeConv
+from tinygen.ir.ops.update_slice import UpdateSlice
 from tinygen.ir.ops.weighted_sum import WeightedSum
 from tinygen.ir.ops.window import Padding
 from tinygen.ir.tensor import Shape, Tensor
@@ -56,6 +61,7 @@ def palette() -> Iterator[Graph]:
     eight_bits = (*_int8(), *_with_sum(), *_multiplying("s16", X16, Y16))
     yield from (_in_few_bits(graph) for graph in eight_bits if "weights" in graph.tensors)
     yield from _shapes()
+    yield from _placed()
     yield from _deciding()
     yield from _gated()
     yield from _integer()
@@ -200,6 +206,24 @@ def _shapes() -> Iterator[Graph]:
     yield _one("requantized", Quantize, [image], Y)
     yield _one("quantized", Quantize, [(_IMAGE, FLOAT)], Y)
     yield _one("real", Dequantize, [image], FLOAT)
+
+
+def _placed() -> Iterator[Graph]:
+    """Operators whose places and choices are data, and numbers without a scale."""
+    whole, long, truth = Plain("int32"), Plain("int64"), Plain("bool")
+    table, block = ((9, 4), X), ((2, 3), X)
+    yield _one("broadcast", movement.BroadcastTo, [((1, 4), X)], X, shape=(3, 5, 4))
+    for index in (whole, long):
+        yield _one(f"gathered_{index}", Gather, [table, ((3, 2), index)], X, axis=0)
+    yield _one("gathered_pairs", Gather, [table, ((5, 2), whole)], X, axis=0, tuples=True)
+    yield _one("scattered", ScatterNd, [((5, 1), whole), ((5, 4), FLOAT)], FLOAT, shape=(9, 4))
+    yield _one("updated", UpdateSlice, [table, block, ((2,), whole)], X)
+    yield _one("selected", Select, [((4, 1), truth), ((4, 6), X), ((6,), X)], X)
+    yield _one("summed_up", CumulativeSum, [((3, 5), FLOAT)], FLOAT, axis=1)
+    for before, after in ((FLOAT, X), (X, FLOAT), (long, whole), (whole, truth)):
+        yield _one(f"cast_{before.dtype.name}_{after.dtype.name}", Cast, [((24,), before)], after)
+    for op in (binary.Add, binary.Mul):
+        yield _one(f"{op.KIND}_whole", op, [((24,), whole), ((24,), whole)], whole, activation=Activation.RELU6)
 
 
 def _deciding() -> Iterator[Graph]:

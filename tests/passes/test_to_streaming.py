@@ -14,18 +14,22 @@ from tests.support.integer_layers import BINARY, POWERS, levels, random_codes
 from tests.support.windows import WindowNetwork, random_window_network
 from tinygen.errors import TinygenError, UnsupportedError
 from tinygen.frontends.load import load_network
-from tinygen.ir.encodings import Affine, Codebook, Encoding, Float32
+from tinygen.ir.encodings import Affine, Codebook, Encoding, Float32, Plain
 from tinygen.ir.fixed_point import Activation
 from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import Stream, evaluate
 from tinygen.ir.ops.binary import Add, Mul
+from tinygen.ir.ops.cast import Cast
 from tinygen.ir.ops.concatenation import Concatenation
+from tinygen.ir.ops.cumulative_sum import CumulativeSum
 from tinygen.ir.ops.fully_connected import FullyConnected
-from tinygen.ir.ops.movement import Split, StridedSlice, Transpose
+from tinygen.ir.ops.gather import Gather
+from tinygen.ir.ops.movement import BroadcastTo, Split, StridedSlice, Transpose
 from tinygen.ir.ops.pad import Pad
 from tinygen.ir.ops.reduce import ReduceMax
 from tinygen.ir.ops.reshape import Reshape
 from tinygen.ir.ops.resize import ResizeNearestNeighbor
+from tinygen.ir.ops.select import Select
 from tinygen.ir.ops.softmax import Softmax
 from tinygen.ir.ops.unary import Clamp
 from tinygen.ir.ops.window import Padding
@@ -142,6 +146,20 @@ def test_reshaped_and_reduced_frames() -> None:
     net.add(Softmax, [net.x], Affine("int8", (1 / 256,), (-128,)))
     net.add(Transpose, [net.x], net.encoding, permutation=(1, 0))
     assert_streams(net.graph(net.x, one), 3)
+
+
+def test_numbers_and_choices() -> None:
+    """Frames that are cast and chosen one by one; what mixes frames at places of its own reads whole windows."""
+    net = WindowNetwork(np.random.default_rng(5), (1, 12, 4))
+    plain, codes = Plain("int32"), np.array([7, -7, 0, 3], np.int32)
+    net.add(Cast, [net.x], plain)
+    holds = net.constant(np.array([[[True, False, False, True]]]), Plain("bool"))
+    net.add(Select, [holds, net.x, net.constant(codes, plain)], plain)
+    chosen = net.x
+    net.add(CumulativeSum, [net.x], plain, axis=1)
+    net.add(Gather, [net.x, net.constant(np.array([11, 0], np.int32), plain)], plain, axis=1)
+    net.add(BroadcastTo, [net.x], plain, shape=(3, 2, 4))
+    assert_streams(net.graph(net.x, chosen), 3)
 
 
 def test_every_other_frame() -> None:

@@ -16,16 +16,19 @@ from tinygen.errors import UnsupportedError
 from tinygen.ir.branch import Branch
 from tinygen.ir.ops.base import Node, Op
 from tinygen.ir.ops.binary import Binary
+from tinygen.ir.ops.cast import Cast
 from tinygen.ir.ops.channel_statistic import ChannelStatistic
 from tinygen.ir.ops.compare import Compare
 from tinygen.ir.ops.concatenation import Concatenation, Pack
 from tinygen.ir.ops.confidence import Confidence
+from tinygen.ir.ops.cumulative_sum import CumulativeSum
 from tinygen.ir.ops.fully_connected import FullyConnected
+from tinygen.ir.ops.gather import Gather, ScatterNd
 from tinygen.ir.ops.gather_channels import GatherChannels
 from tinygen.ir.ops.integer_add import IntegerAdd
 from tinygen.ir.ops.mask_channels import MaskChannels
 from tinygen.ir.ops.mix_weights import MixWeights
-from tinygen.ir.ops.movement import Split, StridedSlice, Transpose, Unpack
+from tinygen.ir.ops.movement import BroadcastTo, Split, StridedSlice, Transpose, Unpack
 from tinygen.ir.ops.pad import Pad
 from tinygen.ir.ops.positive_channels import PositiveChannels
 from tinygen.ir.ops.quantize import Dequantize, Quantize
@@ -33,11 +36,13 @@ from tinygen.ir.ops.reduce import ArgMax, Reduce
 from tinygen.ir.ops.requantize import Requantize
 from tinygen.ir.ops.reshape import Reshape
 from tinygen.ir.ops.scatter_channels import ScatterChannels
+from tinygen.ir.ops.select import Select
 from tinygen.ir.ops.sliding import Sliding
 from tinygen.ir.ops.softmax import Softmax
 from tinygen.ir.ops.softmax_numerator import SoftmaxNumerator
 from tinygen.ir.ops.top_k import TopK
 from tinygen.ir.ops.unary import Unary
+from tinygen.ir.ops.update_slice import UpdateSlice
 from tinygen.ir.ops.weighted_sum import WeightedSum
 from tinygen.ir.ops.window import Padding
 
@@ -130,6 +135,7 @@ def _axis(flows: Flows) -> int:
 
 
 @rule_of.register(Unary)
+@rule_of.register(Cast)
 @rule_of.register(Quantize)
 @rule_of.register(Dequantize)
 @rule_of.register(Requantize)
@@ -138,6 +144,7 @@ def _(op: Op, node: Node, flows: Flows) -> Rule:
 
 
 @rule_of.register(Binary)
+@rule_of.register(Select)
 @rule_of.register(IntegerAdd)
 def _elementwise(op: Op, node: Node, flows: Flows) -> Rule:
     """Elementwise operators: operands broadcast, dimensions are counted from the last."""
@@ -170,6 +177,9 @@ rule_of.register(Pack, rule_of.dispatch(Op))
 # Frames for branches are kept outside of them: a branch that did not run would miss some.
 for _kind in (Branch, Compare, Confidence, TopK, WeightedSum):
     rule_of.register(_kind, on_whole_windows)
+# What is read or written depends on other frames, or on how many there are.
+for _placed in (BroadcastTo, CumulativeSum, Gather, ScatterNd, UpdateSlice):
+    rule_of.register(_placed, on_whole_windows)
 # Gates read whole windows and choose channels for each: nothing computed earlier can be reused.
 for _gate in (
     ChannelStatistic,

@@ -1,4 +1,4 @@
-"""Operators that move elements without changing them: slices, transposition, split and unpack.
+"""Operators that move elements without changing them: slices, transposition, broadcasting, split and unpack.
 
 All of them are views: each output is the input walked with other strides (`View`).
 """
@@ -160,3 +160,21 @@ class Unpack(Movement):
         rest = shape[: self.axis] + shape[self.axis + 1 :]
         steps = dense[: self.axis] + dense[self.axis + 1 :]
         return [View(rest, steps, k * dense[self.axis]) for k in range(shape[self.axis])]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BroadcastTo(Movement):
+    """Repeats the input along its dimensions of one element, and along new ones in front, to `shape`."""
+
+    KIND: ClassVar[str] = "broadcast_to"
+
+    shape: Shape
+
+    def views(self, node: Node) -> list[View]:
+        x = node.input(0).shape
+        added = len(self.shape) - len(x)
+        own = (1,) * added + x
+        if added < 0 or any(size not in (1, wanted) for size, wanted in zip(own, self.shape, strict=True)):
+            raise ModelError(f"cannot broadcast {list(x)} to {list(self.shape)}", where=node.describe())
+        steps = zip(own, dense_strides(own), strict=True)
+        return [View(self.shape, tuple(0 if size == 1 else stride for size, stride in steps), 0)]

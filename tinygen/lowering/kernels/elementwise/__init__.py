@@ -11,6 +11,8 @@ integer_add         any        sums of integer codes: the reference
 integer_add_tuned   any        the same as one table, or one shifted sum, where every pair agrees
 integer_add_fused   any        the same where a code has 16 or 32 bits
 compare             any        comparisons
+select              any        one of two operands, by a condition
+cast                any        numbers in another type
 unary               any        8-bit codes by table, four at a time where that pays; floats
 prelu               any        PRELU; on int8 one product and one rounding
 requantize          any        a separate requantization

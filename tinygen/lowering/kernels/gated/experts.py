@@ -5,6 +5,7 @@ from __future__ import annotations
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.top_k import TopK
 from tinygen.ir.ops.weighted_sum import WeightedSum
+from tinygen.lowering.ctypes import ctype
 from tinygen.lowering.kernels.support.activations import codes
 from tinygen.lowering.plan import KernelPlan, kernel
 
@@ -19,7 +20,13 @@ def top_k(node: Node) -> KernelPlan | None:
     return KernelPlan(
         template="gated/top_k.c.j2",
         stem=f"top_k_{x.dtype.name}",
-        context={"rows": node.output.size // op.k, "depth": x.shape[-1], "k": op.k},
+        context={
+            "rows": node.output.size // op.k,
+            "depth": x.shape[-1],
+            "k": op.k,
+            "real": x.is_float,
+            "type": ctype(node.outputs[1].dtype),
+        },
         results=(("values", 0), ("positions", 1)),
         cycles=(8.0 + 3.0 * op.k) * x.size,
     )

@@ -1,9 +1,11 @@
-"""Elements that move: slices, transposes, pads, joins, resizes. Nothing is computed but interpolation.
+"""Elements that move: slices, transposes, pads, joins, look-ups, resizes. Nothing is computed but interpolation.
 
 ===============  ==========================================================================
 module           when
 ===============  ==========================================================================
-movement         STRIDED_SLICE, TRANSPOSE, SPLIT, UNPACK, CONCATENATION, PACK, PAD, MIRROR_PAD
+movement         STRIDED_SLICE, TRANSPOSE, BROADCAST_TO, SPLIT, UNPACK, CONCATENATION, PACK, PAD,
+                 MIRROR_PAD
+gather           GATHER, GATHER_ND, SCATTER_ND, DYNAMIC_UPDATE_SLICE: places that are data
 reshape          the output lies where the input does
 rows             windows of rows of a network that streams
 resize           nearest and bilinear, any type: the reference

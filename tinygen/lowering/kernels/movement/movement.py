@@ -9,7 +9,16 @@ import numpy as np
 
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.concatenation import Concatenation, Pack
-from tinygen.ir.ops.movement import Movement, Split, StridedSlice, Transpose, Unpack, View, dense_strides
+from tinygen.ir.ops.movement import (
+    BroadcastTo,
+    Movement,
+    Split,
+    StridedSlice,
+    Transpose,
+    Unpack,
+    View,
+    dense_strides,
+)
 from tinygen.ir.ops.pad import MirrorPad, Pad
 from tinygen.lowering.ctypes import ctype, float_literal
 from tinygen.lowering.kernels.support.activations.codes import pixel_elements
@@ -49,7 +58,7 @@ def _gather(node: Node) -> KernelPlan:
     )
 
 
-for _op in (StridedSlice, Transpose, Split, Unpack):
+for _op in (StridedSlice, Transpose, BroadcastTo, Split, Unpack):
     kernel(_op, name=_op.KIND, moves=True)(_gather)
 
 

@@ -1,4 +1,4 @@
-"""Pools, means, maxima, minima and their positions.
+"""Pools, means, maxima, minima and their positions, cumulative sums.
 
 ====================  =============  =================================================================
 module                cores          when
@@ -11,5 +11,6 @@ binary_pool_2d        any            single bits, 32 channels in a word
 summed_pool_2d        any            sums and averages, four channels at a time
 reduce                any            MEAN, REDUCE_MAX and others over any axes: the reference
 reduce_tuned          any            reduced axes that lie together: the window of a pool above
+cumulative_sum        any            CUMSUM
 ====================  =============  =================================================================
 """
