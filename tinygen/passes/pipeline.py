@@ -17,6 +17,7 @@ from tinygen.passes.nest_weights import nest_weights
 from tinygen.passes.remove_channels import remove_channels
 from tinygen.passes.remove_dead import remove_dead
 from tinygen.passes.ring_buffers import ring_buffers
+from tinygen.passes.space_to_batch import without_batches
 
 _CHANNELS = 4
 """In a word of int8 codes."""
@@ -24,14 +25,14 @@ _CHANNELS = 4
 
 def simplify(graph: Graph, *, integers: bool = True) -> Graph:
     """Folds what does not depend on the input, removes what nothing reads (operators, tensors, channels), and merges
-    padding into convolutions.
+    padding into convolutions, and blocks around them into their dilation.
 
     Branches are simplified too; their inputs, other than constants, and outputs stay as they are.
 
     Args:
         integers: also remove channels of layers on integer codes.
     """
-    graph = constants_into_branches(fold_constants(constant_outputs(graph)))
+    graph = constants_into_branches(fold_constants(constant_outputs(without_batches(graph))))
     graph = remove_dead(with_branches(graph, partial(simplify, integers=integers)))
     while True:
         # Without its unread channels, a tensor may be constant as a whole.

@@ -24,6 +24,7 @@ from tinygen.ir.state import State
 from tinygen.ir.tensor import Shape, Tensor
 from tinygen.passes.frames import Flow, Parts, Rule, Span, rule_of
 from tinygen.passes.remove_dead import remove_dead
+from tinygen.passes.space_to_batch import without_batches
 
 _TIME = 1
 """The input's axis of frames."""
@@ -53,7 +54,7 @@ def to_streaming(model: Graph | Network, *, hop: int) -> Network:
     switches = []
     for switch in network:
         try:
-            switches.append(Switch(switch.name, _Conversion(switch.graph, hop).run()))
+            switches.append(Switch(switch.name, _Conversion(without_batches(switch.graph), hop).run()))
         except TinygenError as error:
             if network.is_switchable:
                 error.where = f"switch '{switch.name}'" + (f": {error.where}" if error.where else "")
