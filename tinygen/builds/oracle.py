@@ -59,11 +59,23 @@ class LiteRt:
             raise ModelError(f"LiteRT refuses this model ({error})", where=str(self._path)) from error
 
     def step(self, sample: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Codes of each model output for one sample; LiteRT keeps variables from one to the next."""
+        """Codes of each model output for one sample; LiteRT keeps variables from one to the next.
+
+        Raises:
+            TinygenError: LiteRT ends the inference with an error.
+        """
         self._stepped = True
         for detail, value in zip(self._interpreter.get_input_details(), sample, strict=True):
             self._interpreter.set_tensor(detail["index"], value.reshape(detail["shape"]))
-        self._interpreter.invoke()
+        try:
+            self._interpreter.invoke()
+        except RuntimeError as error:
+            reason = str(error).replace("Node number", "; node number")
+            raise TinygenError(
+                f"LiteRT ends an inference with an error ({reason})",
+                where=str(self._path),
+                fix="Give inputs that the model takes: indices within their tables, no divisor that is 0.",
+            ) from error
         details = self._interpreter.get_output_details()
         return [self._interpreter.get_tensor(detail["index"]).copy() for detail in details]
 
@@ -79,13 +91,20 @@ class LiteRt:
         return self.step(sample)
 
     def intermediate(self, graph: Graph, names: Sequence[str]) -> dict[str, np.ndarray]:
-        """Codes of named tensors after `infer`; those LiteRT no longer holds are left out.
+        """Codes of named tensors after `infer`; those LiteRT does not have, or no longer holds, are left out.
 
         Args:
-            graph: as read from the same file, before any pass: its tensors are in the file's order.
+            graph: as read from the same file, before any pass: its tensors are in the file's order, and behind them
+                those between the operators that one of the file has become.
             names: the tensors wanted.
         """
-        index = {name: position for position, name in enumerate(graph.tensors)}
+        # Behind the tensors of the file LiteRT has its kernels' own, which have no names.
+        named = {detail["index"]: detail["name"] for detail in self._interpreter.get_tensor_details()}
+        index = {
+            name: position
+            for position, name in enumerate(graph.tensors)
+            if named.get(position) or name == f"tensor_{position}"
+        }
         found = {}
         for name in names:
             try:

@@ -72,14 +72,9 @@ class Graph:
                 if name and name not in known:
                     raise ModelError(f"tensor '{name}' is used before anything writes it", where=node.op.name)
             node.check()
-            for tensor, shape in zip(node.outputs, node.op.infer_shapes(node), strict=True):
-                if tensor.shape != shape:
-                    raise ModelError(
-                        f"output '{tensor.name}' has shape {list(tensor.shape)}, its inputs give {list(shape)}",
-                        where=node.op.name,
-                    )
-                written.append(tensor.name)
-                known.add(tensor.name)
+            node.check_outputs()
+            written += node.op.outputs
+            known.update(node.op.outputs)
         for name in self.outputs:
             if name not in known:
                 raise ModelError(f"output '{name}' is never written", where=self.name)

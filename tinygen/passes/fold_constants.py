@@ -7,9 +7,12 @@ from dataclasses import replace
 import numpy as np
 
 from tinygen.ir.graph import Graph
-from tinygen.ir.ops.base import Op
+from tinygen.ir.ops.base import Node, Op
+from tinygen.ir.tensor import Tensor
 
 _ABSENT = np.zeros(0, np.int64)
+_MOST_BYTES = 1 << 26
+"""Of a constant that an operator becomes; no microcontroller has flash for more."""
 
 
 def fold_constants(graph: Graph) -> Graph:
@@ -21,11 +24,21 @@ def fold_constants(graph: Graph) -> Graph:
     kept: list[Op] = []
     for op in graph.ops:
         current = replace(graph, tensors=tensors).node(op)
-        constant = all(tensor is None or tensor.is_constant for tensor in current.inputs)
-        if not constant or any(name in graph.sinks for name in op.outputs):
+        found = None if any(name in graph.sinks for name in op.outputs) else folded(current)
+        if found is None:
             kept.append(op)
-            continue
-        values = [_ABSENT if t is None or t.data is None else t.data for t in current.inputs]
-        for tensor, data in zip(current.outputs, op.evaluate(current, values), strict=True):
-            tensors[tensor.name] = replace(tensor, data=data)
+        else:
+            tensors |= {tensor.name: tensor for tensor in found}
     return replace(graph, tensors=tensors, ops=tuple(kept))
+
+
+def folded(node: Node) -> list[Tensor] | None:
+    """The outputs of a valid operator as constants; None if an input is computed at run time."""
+    if not all(tensor is None or tensor.is_constant for tensor in node.inputs):
+        return None
+    if any(tensor.nbytes > _MOST_BYTES for tensor in node.outputs):
+        return None
+    values = [_ABSENT if tensor is None or tensor.data is None else tensor.data for tensor in node.inputs]
+    with np.errstate(all="ignore"):
+        results = node.op.evaluate(node, values)
+    return [replace(tensor, data=np.asarray(data)) for tensor, data in zip(node.outputs, results, strict=True)]

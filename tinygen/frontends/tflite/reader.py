@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import struct
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,12 @@ from tinygen.frontends.tflite import operators
 from tinygen.frontends.tflite.contracts import check_operator, check_version
 from tinygen.frontends.tflite.registry import OPERATOR_NAMES, Declared, Operator, convert
 from tinygen.frontends.tflite.tensors import read_tensors
+from tinygen.frontends.tflite.values import Values
 from tinygen.frontends.tflite.variables import VARIABLE_OPERATORS, Variables
 from tinygen.ir.branch import MOST_NESTED
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Op
+from tinygen.ir.steps import Steps
 from tinygen.ir.tensor import Tensor
 
 for _module in pkgutil.iter_modules(operators.__path__):
@@ -131,30 +134,37 @@ class _Reader:
         inputs = self._indices(graph.InputsAsNumpy(), len(tensors))
         outputs = self._indices(graph.OutputsAsNumpy(), len(tensors))
         variables = Variables(self._other_subgraph)
-        # Replaces tensors of the file: a read of a variable becomes the tensor that was assigned to it.
-        now = list(tensors)
-        ops = []
+        values = Values(tensors, declared, self._assigned(graph, tensors))
+        ops: list[Op] = []
         written = {tensor.name for tensor in tensors if tensor.is_constant} | {tensors[i].name for i in inputs}
         for index in range(self._count(graph.OperatorsLength())):
-            custom, operator = self._operator(graph, index, now, declared, within)
-            value = None
+            custom, operator = self._operator(graph, index, values, declared, within)
             _check(operator, written)
-            if operator.code in VARIABLE_OPERATORS:
-                if len(within) > 1:
-                    raise UnsupportedError("variables in branches are not supported", where=operator.describe())
-                value = variables.meet(operator.code, operator)
-            else:
-                ops.append(_converted(custom, operator))
+            if operator.code not in VARIABLE_OPERATORS:
+                ops += values.take(_converted(custom, operator))
+                continue
+            if len(within) > 1:
+                raise UnsupportedError("variables in branches are not supported", where=operator.describe())
+            value = variables.meet(operator.code, operator)
             if value is not None:
-                now = [value if tensor is operator.outputs[0] else tensor for tensor in now]
+                values.become(operator.outputs[0], value)
         return Graph(
             name=self.name,
-            tensors={tensor.name: tensor for tensor in tensors},
+            tensors=values.tensors(),
             ops=tuple(ops),
-            inputs=tuple(now[i].name for i in inputs),
-            outputs=tuple(now[i].name for i in outputs),
+            inputs=tuple(values[i].name for i in inputs),
+            outputs=tuple(values[i].name for i in outputs),
             states=variables.states(),
         )
+
+    def _assigned(self, subgraph: Any, tensors: Sequence[Tensor]) -> set[str]:
+        """Names of the tensors that variables are assigned: states become results of operators."""
+        found = []
+        for number in range(self._count(subgraph.OperatorsLength())):
+            raw = subgraph.Operators(number)
+            if self._code_of(raw, number)[0] == tflite.BuiltinOperator.ASSIGN_VARIABLE:
+                found += [raw.Inputs(i) for i in range(self._count(raw.InputsLength()))]
+        return {tensors[i].name for i in self._indices([i for i in found if i != -1], len(tensors))}
 
     def _other_subgraph(self, index: int) -> list[tuple[int, Operator]]:
         """Operators, with their codes, of a subgraph without inputs and outputs."""
@@ -172,6 +182,12 @@ class _Reader:
             found.append((operator.code, operator))
         return found
 
+    def _code_of(self, raw: Any, index: int) -> tuple[int, str]:
+        """Builtin code and custom code of operator `index`."""
+        if raw.OpcodeIndex() >= len(self.codes):
+            raise ModelError(f"is damaged: operator {index} has no code {raw.OpcodeIndex()}")
+        return self.codes[raw.OpcodeIndex()]
+
     def _indices(self, vector: Any, limit: int) -> list[int]:
         indices = [] if isinstance(vector, int) else [int(i) for i in vector]
         for index in indices:
@@ -183,16 +199,13 @@ class _Reader:
         self,
         subgraph: Any,
         index: int,
-        tensors: list[Tensor],
+        tensors: Sequence[Tensor],
         declared: dict[str, Declared],
         within: tuple[int, ...],
     ) -> tuple[str, Operator]:
         """Custom code and operands of an operator in the innermost subgraph of `within`."""
         raw = subgraph.Operators(index)
-        code_index = raw.OpcodeIndex()
-        if code_index >= len(self.codes):
-            raise ModelError(f"is damaged: operator {index} has no code {code_index}")
-        code, custom = self.codes[code_index]
+        code, custom = self._code_of(raw, index)
         label = OPERATOR_NAMES.get(code, f"op{code}").lower()
         operator = Operator(
             name=f"{label}_{index}",
@@ -208,7 +221,7 @@ class _Reader:
         )
         return custom, operator
 
-    def _operand(self, index: int, tensors: list[Tensor]) -> Tensor | None:
+    def _operand(self, index: int, tensors: Sequence[Tensor]) -> Tensor | None:
         if index == -1:
             return None
         return tensors[self._indices([index], len(tensors))[0]]
@@ -228,7 +241,7 @@ def _check(operator: Operator, written: set[str]) -> None:
         written.add(tensor.name)
 
 
-def _converted(custom: str, operator: Operator) -> Op:
+def _converted(custom: str, operator: Operator) -> Steps:
     try:
         return convert(operator.code, custom, operator)
     except TinygenError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +10,11 @@ import numpy as np
 import tflite
 
 from tinygen.errors import ModelError, UnsupportedError
+from tinygen.ir.encodings import Plain
 from tinygen.ir.fixed_point import Activation
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Op
+from tinygen.ir.steps import Steps
 from tinygen.ir.tensor import Tensor
 
 OPERATOR_NAMES: dict[int, str] = {
@@ -40,11 +42,14 @@ class Declared:
         kind: its type, such as "int4" (whose codes become int8) or "resource".
         scale, zero_point: LiteRT's `params`: of the tensor as a whole, also of floats; 0 if it has none, or one per
             channel.
+        open_shape: the file leaves its shape to the operator that writes it: the tensor has no rank, or a dimension of
+            unknown size.
     """
 
     kind: str
     scale: np.float32
     zero_point: int
+    open_shape: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,10 @@ class Operator:
     def kind(self, tensor: Tensor) -> str:
         """The type of a tensor in the file, such as "int8", "int4" or "resource"."""
         return self.declared[tensor.name].kind
+
+    def has_shape(self, tensor: Tensor, wanted: Sequence[int]) -> bool:
+        """Whether a result of this shape fits a tensor of the file."""
+        return tensor.shape == tuple(wanted) or self.declared[tensor.name].open_shape
 
     def common(self, *, keep_inputs: int | None = None) -> dict[str, Any]:
         """Keyword arguments every Op takes; `keep_inputs` drops parameters given as trailing tensors."""
@@ -115,6 +124,13 @@ class Operator:
             )
         return tensor.data
 
+    @property
+    def of_shapes(self) -> bool:
+        """Whether all operands are constants without a scale, integers or booleans."""
+        return all(
+            tensor is not None and tensor.is_constant and isinstance(tensor.encoding, Plain) for tensor in self.inputs
+        )
+
     def activation(self, code: int) -> Activation:
         """A fused activation from its code in the schema."""
         if code not in _ACTIVATIONS:
@@ -132,8 +148,9 @@ class Operator:
         return f"{self.name} ({ins} -> {outs})"
 
 
-Converter = Callable[[Operator], Op]
+Converter = Callable[[Operator], Op | Steps]
 _CONVERTERS: dict[int, Converter] = {}
+_FOLDERS: dict[int, Converter] = {}
 
 
 def converts(*codes: int) -> Callable[[Converter], Converter]:
@@ -148,22 +165,39 @@ def converts(*codes: int) -> Callable[[Converter], Converter]:
     return register
 
 
+def folds(*codes: int) -> Callable[[Converter], Converter]:
+    """Registers what these operators become where all their operands are constant integers or booleans without a scale.
+
+    Sizes and conditions on them are of those types, and no board computes with them: no kernel is needed.
+    """
+
+    def register(function: Converter) -> Converter:
+        _FOLDERS.update(dict.fromkeys(codes, function))
+        return function
+
+    return register
+
+
 def supported_operators() -> list[str]:
     """Names of the operators that have a converter, sorted."""
     return sorted(OPERATOR_NAMES[code] for code in _CONVERTERS)
 
 
-def convert(code: int, custom: str, operator: Operator) -> Op:
-    """Converts an operator of the file to an operator of the IR.
+def convert(code: int, custom: str, operator: Operator) -> Steps:
+    """Converts an operator of the file to operators of the IR.
 
     Raises:
         UnsupportedError: there is no converter; the message lists those that exist.
     """
-    if code not in _CONVERTERS:
+    converter = _CONVERTERS.get(code)
+    if code in _FOLDERS and operator.of_shapes:
+        converter = _FOLDERS[code]
+    if converter is None:
         known = OPERATOR_NAMES.get(code, f"builtin operator {code}")
         raise UnsupportedError(
             f"operator {f'CUSTOM {custom!r}' if custom else known} is not supported",
             where=operator.describe(),
             fix="Supported operators: " + ", ".join(supported_operators()) + ".",
         )
-    return _CONVERTERS[code](operator)
+    found = converter(operator)
+    return found if isinstance(found, Steps) else Steps((found,))

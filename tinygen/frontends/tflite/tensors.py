@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ _TYPES = {
 _TYPE_NAMES = {value: name for name, value in vars(tflite.TensorType).items() if isinstance(value, int)}
 
 _INT4_RANGE = (-8, 7)
+_MOST_ELEMENTS = 2**31
 
 # Offset of the external buffer in the vtable of a tensor: a field newer than the schema's bindings.
 _EXTERNAL_BUFFER = 24
@@ -46,22 +48,47 @@ def read_tensors(model: Any, subgraph: Any, count: Count) -> tuple[list[Tensor],
     """
     names: set[str] = set()
     tensors, declared = [], {}
+    fed, written = set(_vector(subgraph.InputsAsNumpy, subgraph.InputsLength())), _written(subgraph, count)
     for index in range(count(subgraph.TensorsLength())):
         raw = subgraph.Tensors(index)
         name = (raw.Name() or b"").decode("utf-8", "replace") or f"tensor_{index}"
         if name in names:
             name = f"{name}#{index}"
         names.add(name)
-        tensors.append(_tensor(model, raw, name, count))
+        own = _tensor(model, raw, name, count)
         declared[name] = _declared(raw)
+        if own.size == 0 and index not in fed and index not in written:
+            # A parameter without elements: the shape of a scalar.
+            own = replace(own, data=np.zeros(own.shape, own.dtype))
+        elif index in fed or not declared[name].open_shape:
+            check_shape(own.shape, name)
+        tensors.append(own)
     return tensors, declared
+
+
+def _written(subgraph: Any, count: Count) -> set[int]:
+    """Indices of the tensors that operators write."""
+    operators = [subgraph.Operators(i) for i in range(count(subgraph.OperatorsLength()))]
+    return {int(one.Outputs(i)) for one in operators for i in range(count(one.OutputsLength()))}
+
+
+def check_shape(shape: Sequence[int], name: str, *, least: int = 1) -> None:
+    """Raises UnsupportedError where a dimension of a tensor is smaller than `least`, or it has too many elements."""
+    if any(size < least for size in shape) or math.prod(shape) > _MOST_ELEMENTS:
+        raise UnsupportedError(
+            f"shape {list(shape)} is not static and positive",
+            where=f"tensor '{name}'",
+            fix="Export the model with a fixed batch size of 1.",
+        )
 
 
 def _declared(raw: Any) -> Declared:
     kind, quantization = _TYPE_NAMES[raw.Type()].lower(), raw.Quantization()
+    sizes = _vector(raw.ShapeSignatureAsNumpy, raw.ShapeSignatureLength())
+    unsettled = any(size < 0 for size in sizes) or (raw.ShapeLength() == 0 and not raw.HasRank())
     if quantization is None or quantization.ScaleLength() != 1:
-        return Declared(kind, np.float32(0), 0)
-    return Declared(kind, np.float32(quantization.Scale(0)), int(quantization.ZeroPoint(0)))
+        return Declared(kind, np.float32(0), 0, unsettled)
+    return Declared(kind, np.float32(quantization.Scale(0)), int(quantization.ZeroPoint(0)), unsettled)
 
 
 def _tensor(model: Any, raw: Any, name: str, count: Count) -> Tensor:
@@ -72,12 +99,7 @@ def _tensor(model: Any, raw: Any, name: str, count: Count) -> Tensor:
     if raw.Sparsity() is not None:
         raise UnsupportedError("sparse tensors are not supported", where=where)
     shape = tuple(int(raw.Shape(i)) for i in range(count(raw.ShapeLength())))
-    if any(dim <= 0 for dim in shape) or math.prod(shape) > 2**31:
-        raise UnsupportedError(
-            f"shape {list(shape)} is not static and positive",
-            where=where,
-            fix="Export the model with a fixed batch size of 1.",
-        )
+    check_shape(shape, name, least=0)
     encoding = _encoding(raw, where, shape, count)
     data = _data(model, raw, where, shape, encoding.dtype, count)
     if raw.Type() == tflite.TensorType.INT4 and data is None:

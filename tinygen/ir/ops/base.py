@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import Field, dataclass, fields
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -123,14 +124,33 @@ class Node:
 
     def check(self) -> None:
         """Applies the operator's rules; arithmetic exceptions on invalid shapes become ModelError."""
-        try:
+        with self._fitting():
             self.op.check(self)
             self.op.infer_shapes(self)
             self._check_bits()
+
+    def shapes(self) -> list[Shape]:
+        """Shapes of the outputs by the operator's rule; exceptions as in `check`."""
+        with self._fitting():
+            return self.op.infer_shapes(self)
+
+    @contextmanager
+    def _fitting(self) -> Iterator[None]:
+        try:
+            yield
         except TinygenError:
             raise
         except (IndexError, ValueError, ZeroDivisionError, TypeError, OverflowError) as error:
             raise ModelError(f"its tensors do not fit together ({error})", where=self.describe()) from error
+
+    def check_outputs(self) -> None:
+        """Raises ModelError where an output has another shape than the operator's rule gives."""
+        for tensor, shape in zip(self.outputs, self.op.infer_shapes(self), strict=True):
+            if tensor.shape != shape:
+                raise ModelError(
+                    f"output '{tensor.name}' has shape {list(tensor.shape)}, its inputs give {list(shape)}",
+                    where=self.op.name,
+                )
 
     def _check_bits(self) -> None:
         for tensor in (*self.inputs, *self.outputs):

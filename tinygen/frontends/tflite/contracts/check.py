@@ -20,9 +20,9 @@ def check_version(code: int, version: int) -> None:
     name, contract = OPERATOR_NAMES.get(code), CONTRACTS.get(code)
     if name is None:
         raise ModelError(f"operator {code} is in no version of TensorFlow Lite", where="operator codes")
-    if contract is not None and not 1 <= version <= contract.versions:
+    if contract is not None and not contract.oldest <= version <= contract.versions:
         raise ModelError(
-            f"version {version} of {name} is unknown: versions 1 to {contract.versions} are",
+            f"version {version} of {name} is unknown: versions {contract.oldest} to {contract.versions} are",
             where="operator codes",
             fix="Convert the model with another version of the converter, or check that the file is whole.",
         )

@@ -47,7 +47,7 @@ class Contract:
     """LiteRT's checks of an operator.
 
     Attributes:
-        versions: the newest registered version; the oldest is 1.
+        versions: the newest registered version.
         inputs: names of the operands, in order.
         outputs: number of results; None if an option gives it.
         types: supported combinations of types; empty if all are supported.
@@ -56,6 +56,7 @@ class Contract:
         absent: operands that may be listed as -1.
         ranks: allowed numbers of dimensions, by the operand's name.
         rules: all other checks.
+        oldest: the oldest registered version.
     """
 
     versions: int
@@ -67,6 +68,7 @@ class Contract:
     absent: frozenset[str] = frozenset()
     ranks: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     rules: tuple[Rule, ...] = ()
+    oldest: int = 1
 
     def role(self, index: int) -> str:
         """Name of operand `index`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import tflite
 
 from tinygen.frontends.tflite.contracts.contract import Rule
 from tinygen.frontends.tflite.registry import Operator
+from tinygen.frontends.tflite.targets import Target, integers_of
 from tinygen.ir.encodings import Affine
 from tinygen.ir.fixed_point import quantize_multiplier
 from tinygen.ir.tensor import Tensor
@@ -36,11 +37,6 @@ def _input(operator: Operator, index: int) -> Tensor | None:
     return operator.inputs[index] if index < len(operator.inputs) else None
 
 
-def _integers(tensor: Tensor | None) -> list[int] | None:
-    """Elements of a constant; None if the tensor is computed at run time or absent."""
-    return None if tensor is None or tensor.data is None else [int(v) for v in tensor.data.reshape(-1)]
-
-
 def int16_is_symmetric(operator: Operator) -> str:
     """16-bit tensors have zero point 0 (most `Prepare` functions)."""
     for tensor in _tensors(operator):
@@ -52,14 +48,14 @@ def int16_is_symmetric(operator: Operator) -> str:
 
 def one_encoding(operator: Operator) -> str:
     """All tensors share scale and zero point (pack.cc, unpack.cc)."""
-    return _one_encoding(operator, _tensors(operator))
+    return one_encoding_between(operator, _tensors(operator))
 
 
 def expanded_as_it_was(operator: Operator) -> str:
     """Input 0 and the output share scale and zero point (expand_dims.cc)."""
     first = operator.inputs[0]
     assert first is not None
-    return _one_encoding(operator, [first, *operator.outputs])
+    return one_encoding_between(operator, [first, *operator.outputs])
 
 
 def one_encoding_of_integers(operator: Operator) -> str:
@@ -68,7 +64,7 @@ def one_encoding_of_integers(operator: Operator) -> str:
     assert first is not None
     if operator.kind(first) not in ("int8", "uint8", "int16"):
         return ""
-    return _one_encoding(operator, [first, *operator.outputs])
+    return one_encoding_between(operator, [first, *operator.outputs])
 
 
 def pad_value_encoding(operator: Operator) -> str:
@@ -76,10 +72,11 @@ def pad_value_encoding(operator: Operator) -> str:
     value, output = _input(operator, 2), operator.outputs[0]
     if value is None or operator.kind(output) not in ("int8", "uint8", "int16"):
         return ""
-    return _one_encoding(operator, [output, value])
+    return one_encoding_between(operator, [output, value])
 
 
-def _one_encoding(operator: Operator, tensors: list[Tensor]) -> str:
+def one_encoding_between(operator: Operator, tensors: list[Tensor]) -> str:
+    """These tensors share scale and zero point."""
     first = operator.declared[tensors[0].name]
     for tensor in tensors[1:]:
         other = operator.declared[tensor.name]
@@ -207,14 +204,14 @@ def counted(table: Any, name: str, what: str, count: Callable[[Operator], int]) 
     return rule
 
 
-def index_type(table: Any) -> Rule:
-    """ARG_MAX's option names the type of its output (arg_min_max.cc)."""
+def type_option(table: Any, field: str) -> Rule:
+    """An option names the output's type, int32 or int64 (arg_min_max.cc, shape.cc)."""
     known = {tflite.TensorType.INT32: "int32", tflite.TensorType.INT64: "int64"}
 
     def rule(operator: Operator) -> str:
-        code = operator.options(table).OutputType()
+        code = getattr(operator.options(table), field)()
         wanted, kind = known.get(code, str(code)), operator.kind(operator.outputs[0])
-        return "" if wanted == kind else f"its option output_type is {wanted}, its output {kind}"
+        return "" if wanted == kind else f"its option {_spelt(field)} is {wanted}, its output {kind}"
 
     return rule
 
@@ -250,69 +247,35 @@ def hard_swish_scales(operator: Operator) -> str:
     return "" if fits else f"its output's scale {output.scale[0]:.6g} is too fine for its input's {x.scale[0]:.6g}"
 
 
-def reshape_target(operator: Operator) -> str:
-    """The requested shape, an operand that is a vector of int32 or else the option, is the output's (reshape.cc)."""
-    x, shape, output = operator.inputs[0], _input(operator, 1), operator.outputs[0]
-    assert x is not None
-    if shape is not None and len(shape.shape) == 1 and operator.kind(shape) == "int32":
-        wanted = _integers(shape)
-        if wanted is None:
-            return ""
-    else:
-        options = operator.options(tflite.ReshapeOptions)
-        wanted = [int(options.NewShape(i)) for i in range(options.NewShapeLength())]
-        wanted = [] if wanted == [0] else wanted
-    if wanted.count(-1) > 1 or any(size < -1 for size in wanted):
-        return f"the shape asked for is {wanted}"
-    rest = int(np.prod([size for size in wanted if size != -1], dtype=np.int64))
-    wanted = [x.size // max(rest, 1) if size == -1 else size for size in wanted]
-    return "" if tuple(wanted) == output.shape else _another_shape(wanted, output)
+def target(shape: Callable[[Operator], Target]) -> Rule:
+    """The output has the shape that the operator's parameters ask for."""
+
+    def rule(operator: Operator) -> str:
+        wanted = shape(operator)
+        return "" if wanted is None else wanted if isinstance(wanted, str) else given_shape(operator, wanted)
+
+    return rule
 
 
 def transposed_target(operator: Operator) -> str:
     """The requested shape is the output's: batches of the input, channels of the weights (transpose_conv.cc)."""
-    wanted, output = _integers(operator.inputs[0]), operator.outputs[0]
-    return "" if wanted is None or tuple(wanted) == output.shape else _another_shape(wanted, output)
+    wanted = integers_of(operator.inputs[0])
+    return "" if wanted is None else given_shape(operator, wanted)
 
 
-def squeeze_target(operator: Operator) -> str:
-    """Dimensions of one element are removed: those of the option, or all (squeeze.cc)."""
-    x, output = operator.inputs[0], operator.outputs[0]
-    assert x is not None
-    options, rank = operator.options(tflite.SqueezeOptions), len(x.shape)
-    listed = [int(options.SqueezeDims(i)) for i in range(options.SqueezeDimsLength())]
-    gone = {axis + rank if axis < 0 else axis for axis in listed}
-    if any(not 0 <= axis < rank or x.shape[axis] != 1 for axis in gone):
-        return f"dimensions {listed} of {list(x.shape)} do not all have one element"
-    if not listed:
-        gone = {axis for axis, size in enumerate(x.shape) if size == 1}
-    wanted = [size for axis, size in enumerate(x.shape) if axis not in gone]
-    return "" if tuple(wanted) == output.shape else _another_shape(wanted, output)
-
-
-def expanded_target(operator: Operator) -> str:
-    """A dimension of one element is inserted at the axis (expand_dims.cc)."""
-    x, output, values = operator.inputs[0], operator.outputs[0], _integers(operator.inputs[1])
-    assert x is not None
-    if values is None:
+def given_shape(operator: Operator, wanted: Sequence[int]) -> str:
+    """The output has the shape that parameters give."""
+    output = operator.outputs[0]
+    if operator.has_shape(output, wanted):
         return ""
-    rank = len(x.shape) + 1
-    if len(values) != 1 or not -rank <= values[0] < rank:
-        return f"axis {values} of {rank} dimensions"
-    axis = values[0] % rank
-    wanted = [*x.shape[:axis], 1, *x.shape[axis:]]
-    return "" if tuple(wanted) == output.shape else _another_shape(wanted, output)
-
-
-def _another_shape(wanted: list[int], output: Tensor) -> str:
-    return f"its output '{output.name}' has shape {list(output.shape)}, its parameters give {wanted}"
+    return f"its output '{output.name}' has shape {list(output.shape)}, its parameters give {list(wanted)}"
 
 
 def beside_each_other(operator: Operator) -> str:
     """8-bit parts have the scale and zero point of the whole (concatenation.cc)."""
     if operator.kind(operator.outputs[0]) != "int8":
         return ""
-    return _one_encoding(operator, [*operator.outputs, *(t for t in operator.inputs if t is not None)])
+    return one_encoding_between(operator, [*operator.outputs, *(t for t in operator.inputs if t is not None)])
 
 
 def at_most(index: int, rank: int) -> Rule:
@@ -322,6 +285,17 @@ def at_most(index: int, rank: int) -> Rule:
         tensor = _input(operator, index)
         found = 0 if tensor is None else len(tensor.shape)
         return "" if found <= rank else f"input {index} has {found} dimensions, {rank} are possible at most"
+
+    return rule
+
+
+def at_least(index: int, rank: int) -> Rule:
+    """An operand has at least `rank` dimensions (cumsum.cc, topk_v2.cc, scatter_nd.cc)."""
+
+    def rule(operator: Operator) -> str:
+        tensor = _input(operator, index)
+        found = rank if tensor is None else len(tensor.shape)
+        return "" if found >= rank else f"input {index} has {found} dimensions, at least {rank} wanted"
 
     return rule
 

@@ -11,8 +11,10 @@ from collections.abc import Mapping
 
 import tflite
 
+from tinygen.frontends.tflite import targets
 from tinygen.frontends.tflite.contracts import rules
 from tinygen.frontends.tflite.contracts.contract import Contract, Rule, alike, types
+from tinygen.frontends.tflite.contracts.data_table import DATA
 
 _OP = tflite.BuiltinOperator
 _NUMBERS = "float32|int8|uint8|int16|int32|int64"
@@ -42,7 +44,7 @@ def _extremum() -> Contract:
 
 
 def _comparison(versions: int, *more: str) -> Contract:
-    names = "|".join(("float32|int32|int64|uint8|int8", *more))
+    names = "|".join(("float32|int32|int64|uint8|int8|int16", *more))
     return Contract(versions=versions, inputs=("first operand", "second operand"), types=alike(names, "T, T -> bool"))
 
 
@@ -73,7 +75,7 @@ def _index_of_extremum(table: type) -> Contract:
         versions=3,
         inputs=("input", "axis"),
         types=types(f"float32|int8|uint8|int32|bool, {_INDICES} -> {_INDICES}"),
-        rules=(rules.elements(1, 1, "axis"), rules.index_type(table)),
+        rules=(rules.elements(1, 1, "axis"), rules.type_option(table, "OutputType")),
     )
 
 
@@ -197,10 +199,10 @@ _ELEMENTWISE: Mapping[int, Contract] = {
     _OP.MAXIMUM: _extremum(),
     _OP.MINIMUM: _extremum(),
     _OP.GREATER: _comparison(2),
-    _OP.GREATER_EQUAL: _comparison(3, "int16"),
-    _OP.LESS: _comparison(3, "int16"),
+    _OP.GREATER_EQUAL: _comparison(3),
+    _OP.LESS: _comparison(3),
     _OP.LESS_EQUAL: _comparison(2),
-    _OP.EQUAL: _comparison(5, "int16", "bool"),
+    _OP.EQUAL: _comparison(5, "bool"),
     _OP.NOT_EQUAL: _comparison(4, "bool"),
     _OP.PRELU: Contract(versions=1, inputs=("input", "alpha"), types=alike("float32|int8|uint8|int16", "T, T -> T")),
     _OP.RELU: _unary(3, "float32|int8|uint8|int16"),
@@ -249,13 +251,13 @@ _WINDOWS: Mapping[int, Contract] = {
 }
 
 _MOVING: Mapping[int, Contract] = {
-    _OP.RESHAPE: Contract(versions=1, inputs=("input", "shape"), needed=1, rules=(rules.reshape_target,)),
-    _OP.SQUEEZE: Contract(versions=2, inputs=("input",), rules=(rules.at_most(0, 8), rules.squeeze_target)),
+    _OP.RESHAPE: Contract(versions=1, inputs=("input", "shape"), needed=1, rules=(rules.target(targets.reshaped),)),
+    _OP.SQUEEZE: Contract(versions=2, inputs=("input",), rules=(rules.at_most(0, 8), rules.target(targets.squeezed))),
     _OP.EXPAND_DIMS: Contract(
         versions=1,
         inputs=("input", "axis"),
         types=alike(f"{_NUMBERS}|bool", f"T, {_INDICES} -> T"),
-        rules=(rules.int16_is_symmetric, rules.expanded_as_it_was, rules.expanded_target),
+        rules=(rules.int16_is_symmetric, rules.expanded_as_it_was, rules.target(targets.expanded)),
     ),
     _OP.CONCATENATION: Contract(
         versions=7,
@@ -361,5 +363,13 @@ _CONTROL: Mapping[int, Contract] = {
     ),
 }
 
-CONTRACTS: Mapping[int, Contract] = {**_MULTIPLYING, **_ELEMENTWISE, **_WINDOWS, **_MOVING, **_VARIABLES, **_CONTROL}
+CONTRACTS: Mapping[int, Contract] = {
+    **_MULTIPLYING,
+    **_ELEMENTWISE,
+    **_WINDOWS,
+    **_MOVING,
+    **DATA,
+    **_VARIABLES,
+    **_CONTROL,
+}
 """By builtin code."""

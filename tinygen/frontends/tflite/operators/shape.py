@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tflite
 
+from tinygen.frontends.tflite import targets
 from tinygen.frontends.tflite.registry import Operator, converts
 from tinygen.ir.encodings import Affine
 from tinygen.ir.ops.base import Op
@@ -27,34 +28,44 @@ def data_input(operator: Operator, index: int = 0) -> Tensor:
     return tensor
 
 
-def _axis(operator: Operator, axis: int, rank: int) -> int:
+def axis_of(operator: Operator, axis: int, rank: int) -> int:
+    """A non-negative axis."""
     operator.require(-rank <= axis < rank, f"axis {axis} of {rank} dimensions")
     return axis % rank
 
 
-@converts(tflite.BuiltinOperator.RESHAPE, tflite.BuiltinOperator.SQUEEZE, tflite.BuiltinOperator.EXPAND_DIMS)
+_TARGETS = {
+    tflite.BuiltinOperator.RESHAPE: targets.reshaped,
+    tflite.BuiltinOperator.SQUEEZE: targets.squeezed,
+    tflite.BuiltinOperator.EXPAND_DIMS: targets.expanded,
+}
+
+
+@converts(*_TARGETS)
 def reshape(operator: Operator) -> Op:
-    # The output tensor has a static shape, which is what these operators compute.
-    return Reshape(**operator.common(keep_inputs=1), shape=operator.outputs[0].shape)
+    # Parameters computed at run time can give only the shape that the file declares.
+    shape = _TARGETS[operator.code](operator) or operator.outputs[0].shape
+    assert not isinstance(shape, str), "its contract has been checked"
+    return Reshape(**operator.common(keep_inputs=1), shape=shape)
 
 
 @converts(tflite.BuiltinOperator.CONCATENATION)
 def concatenation(operator: Operator) -> Op:
     options = operator.options(tflite.ConcatenationOptions)
     operator.require(options.FusedActivationFunction() == 0, "a fused activation is not supported")
-    return Concatenation(**operator.common(), axis=_axis(operator, options.Axis(), len(data_input(operator).shape)))
+    return Concatenation(**operator.common(), axis=axis_of(operator, options.Axis(), len(data_input(operator).shape)))
 
 
 @converts(tflite.BuiltinOperator.PACK)
 def pack(operator: Operator) -> Op:
     axis = operator.options(tflite.PackOptions).Axis()
-    return Pack(**operator.common(), axis=_axis(operator, axis, len(data_input(operator).shape) + 1))
+    return Pack(**operator.common(), axis=axis_of(operator, axis, len(data_input(operator).shape) + 1))
 
 
 @converts(tflite.BuiltinOperator.UNPACK)
 def unpack(operator: Operator) -> Op:
     axis = operator.options(tflite.UnpackOptions).Axis()
-    return Unpack(**operator.common(), axis=_axis(operator, axis, len(data_input(operator).shape)))
+    return Unpack(**operator.common(), axis=axis_of(operator, axis, len(data_input(operator).shape)))
 
 
 def _common_of(operator: Operator, index: int) -> dict[str, object]:
@@ -65,7 +76,7 @@ def _common_of(operator: Operator, index: int) -> dict[str, object]:
 @converts(tflite.BuiltinOperator.SPLIT)
 def split(operator: Operator) -> Op:
     shape = data_input(operator, 1).shape
-    axis = _axis(operator, integers(operator, 0, "axis")[0], len(shape))
+    axis = axis_of(operator, integers(operator, 0, "axis")[0], len(shape))
     parts = len(operator.outputs)
     operator.require(parts > 0 and shape[axis] % parts == 0, f"{shape[axis]} elements in {parts} parts")
     return Split(**_common_of(operator, 1), axis=axis, sizes=(shape[axis] // parts,) * parts)  # type: ignore[arg-type]
@@ -74,7 +85,7 @@ def split(operator: Operator) -> Op:
 @converts(tflite.BuiltinOperator.SPLIT_V)
 def split_v(operator: Operator) -> Op:
     shape = data_input(operator).shape
-    axis = _axis(operator, integers(operator, 2, "axis")[0], len(shape))
+    axis = axis_of(operator, integers(operator, 2, "axis")[0], len(shape))
     sizes = integers(operator, 1, "sizes")
     operator.require(sizes.count(-1) <= 1, f"sizes {sizes}")
     rest = shape[axis] - sum(size for size in sizes if size != -1)
@@ -117,5 +128,5 @@ def mirror_pad(operator: Operator) -> Op:
 @converts(tflite.BuiltinOperator.TRANSPOSE)
 def transpose(operator: Operator) -> Op:
     rank = len(data_input(operator).shape)
-    order = tuple(_axis(operator, v, rank) for v in integers(operator, 1, "permutation"))
+    order = tuple(axis_of(operator, v, rank) for v in integers(operator, 1, "permutation"))
     return Transpose(**operator.common(keep_inputs=1), permutation=order)
