@@ -112,7 +112,7 @@ def of_models() -> Drawn:
 
 def operator_cases() -> dict[str, Case]:
     """What the tests of operators draw their TFLite models from."""
-    modules = ("binary", "conv_2d", "fully_connected", "int4", "movement", "pool_2d", "reduce", "unary")
+    modules = ("binary", "conv_2d", "data", "fully_connected", "int4", "movement", "pool_2d", "reduce", "unary")
     cases: dict[str, Case] = {}
     for module in modules:
         found = importlib.import_module(f"tests.differential.test_{module}").CASES

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from ai_edge_litert.schema_py_generated import BuiltinOperator, MirrorPadMode
 
-from tests.support.cases import Case, Draw, differential, log_uniform, scale_of
+from tests.support.cases import Case, Draw, any_type, differential, log_uniform, scale_of
 from tests.support.differential import compare, random_codes
 from tests.support.host_batch import run_on_host
 from tests.support.litert import reference_outputs
@@ -322,6 +322,18 @@ CASES = {
     **cases("RESIZE_NEAREST", partial(resize, name="RESIZE_NEAREST_NEIGHBOR"), 64, "int8", "float32"),
     **cases("RESIZE_BILINEAR", partial(resize, name="RESIZE_BILINEAR"), 120, "int8", "float32"),
     **cases("PRELU", prelu, 96, "int8", "float32"),
+    # All other types that LiteRT moves.
+    "CONCATENATION others": any_type(concatenation, 40, ("uint8", "int32", "int64", "bool")),
+    "PACK others": any_type(pack, 30, ("uint8", "int16", "int32", "int64")),
+    "UNPACK others": any_type(unpack, 30, ("uint8", "int16", "int32", "bool")),
+    "SPLIT others": any_type(split, 30, ("uint8", "int16", "int32")),
+    "SPLIT_V others": any_type(split_v, 30, ("uint8", "int16", "int32", "int64")),
+    "SLICE others": any_type(slice_, 40, ("uint8", "int16", "int64", "bool")),
+    "STRIDED_SLICE others": any_type(strided_slice, 40, ("uint8", "int64", "bool")),
+    "TRANSPOSE others": any_type(transpose, 40, ("uint8", "int16", "int32", "int64", "bool")),
+    "RESHAPE others": any_type(reshape, 20, ("uint8", "int16", "int32", "int64", "bool"), name="RESHAPE"),
+    "SQUEEZE others": any_type(reshape, 20, ("uint8", "int16", "int32", "int64", "bool"), name="SQUEEZE"),
+    "EXPAND_DIMS others": any_type(reshape, 20, ("uint8", "int16", "int32", "int64", "bool"), name="EXPAND_DIMS"),
 }
 test_models, test_many, test_on_the_core = differential(CASES)
 

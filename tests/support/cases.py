@@ -61,6 +61,11 @@ class Draw:
 Case = Callable[[Draw], ModelSpec]
 
 
+def any_type(case: Callable[..., ModelSpec], count: int, types: Sequence[str], **fields: str) -> tuple[Case, int]:
+    """A case whose models each have one of the types, drawn, and how many there are."""
+    return lambda draw: case(draw, dtype=draw.choice(types), **fields), count
+
+
 def log_uniform(rng: np.random.Generator, low: float, high: float, size: Any = None) -> Any:
     """A value (or array) whose logarithm is uniform: scales of all magnitudes."""
     return np.exp(rng.uniform(np.log(low), np.log(high), size))

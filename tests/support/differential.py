@@ -77,6 +77,8 @@ def random_codes(spec: TensorSpec, rng: np.random.Generator) -> np.ndarray:
     shape = tuple(spec.shape)
     if spec.dtype == "float32":
         return (rng.normal(size=shape) * 10.0 ** rng.uniform(-1, 1)).astype(np.float32)
+    if spec.dtype == "bool":
+        return rng.random(shape) < 0.5
     info = np.iinfo(spec.dtype)
     if spec.dtype in ("int32", "int64"):
         return rng.integers(-1000, 1000, shape).astype(spec.dtype)

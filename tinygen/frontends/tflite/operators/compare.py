@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import tflite
 
+from tinygen.frontends.tflite.operators.shape import data_input
 from tinygen.frontends.tflite.registry import Operator, converts
+from tinygen.ir.encodings import Affine
 from tinygen.ir.ops.base import Op
 from tinygen.ir.ops.compare import Compare, Relation
 
@@ -17,6 +18,8 @@ _RELATIONS = {
     tflite.BuiltinOperator.EQUAL: Relation.EQUAL,
     tflite.BuiltinOperator.NOT_EQUAL: Relation.NOT_EQUAL,
 }
+_SCALED_16 = (Relation.EQUAL, Relation.NOT_EQUAL)
+"""LiteRT compares 16-bit codes as they are for any other relation."""
 _TURNED = {
     Relation.GREATER: Relation.LESS,
     Relation.LESS: Relation.GREATER,
@@ -28,12 +31,9 @@ _TURNED = {
 @converts(*_RELATIONS)
 def compare(operator: Operator) -> Op:
     relation, common = _RELATIONS[operator.code], operator.common()
-    first, second = operator.inputs
-    assert first is not None and second is not None
-    if first.shape != operator.outputs[0].shape:
-        # The IR's operator has the shape of its first input, so the operands are swapped.
-        common["inputs"], first, second = common["inputs"][::-1], second, first
-        relation = _TURNED.get(relation, relation)
-    fits = first.shape == operator.outputs[0].shape and second.size in (1, first.size)
-    operator.require(fits, "only operands of one shape, or one of a single element, are supported")
-    return Compare(**common, relation=relation, scaled=first.dtype == np.int8)
+    first, second = data_input(operator, 0), data_input(operator, 1)
+    if second.size == 1 and len(second.shape) > len(first.shape):
+        # The IR's operator drops the shape of a single second element, so the operands are swapped.
+        common["inputs"], relation = common["inputs"][::-1], _TURNED.get(relation, relation)
+    scaled = isinstance(first.encoding, Affine) and (first.dtype.itemsize == 1 or relation in _SCALED_16)
+    return Compare(**common, relation=relation, scaled=scaled and first.dtype.itemsize <= 2)

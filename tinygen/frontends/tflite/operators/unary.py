@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import tflite
 
+from tinygen.frontends.tflite.operators.shape import data_input
 from tinygen.frontends.tflite.registry import Operator, converts
+from tinygen.frontends.tflite.steps import building
+from tinygen.ir.encodings import Plain
 from tinygen.ir.fixed_point import Activation
 from tinygen.ir.ops.base import Op
+from tinygen.ir.ops.binary import Maximum, Sub
 from tinygen.ir.ops.quantize import Dequantize, Quantize
 from tinygen.ir.ops.softmax import Softmax
 from tinygen.ir.ops.unary import Abs, Clamp, Gelu, HardSwish, LeakyRelu, Logistic, Neg, Tanh
+from tinygen.ir.steps import Steps
 
 
 @converts(tflite.BuiltinOperator.SOFTMAX)
@@ -62,13 +68,22 @@ def gelu(operator: Operator) -> Op:
 
 
 @converts(tflite.BuiltinOperator.ABS)
-def absolute(operator: Operator) -> Op:
-    return Abs(**operator.common())
+def absolute(operator: Operator) -> Op | Steps:
+    x = data_input(operator)
+    if not isinstance(x.encoding, Plain):
+        return Abs(**operator.common())
+    steps = building(operator)
+    zero = steps.constant("zero", np.zeros((), x.dtype))
+    return steps.last(Maximum, x, steps.step(Sub, zero, x))
 
 
 @converts(tflite.BuiltinOperator.NEG)
-def negate(operator: Operator) -> Op:
-    return Neg(**operator.common())
+def negate(operator: Operator) -> Op | Steps:
+    x = data_input(operator)
+    if not isinstance(x.encoding, Plain):
+        return Neg(**operator.common())
+    steps = building(operator)
+    return steps.last(Sub, steps.constant("zero", np.zeros((), x.dtype)), x)
 
 
 @converts(tflite.BuiltinOperator.QUANTIZE)
