@@ -18,7 +18,17 @@ from tinygen.ir.encodings import Affine, Binary, Encoding, Float32, IntegerEncod
 from tinygen.ir.epilogue import Rescale, Tflite
 from tinygen.ir.fixed_point import Activation
 from tinygen.ir.graph import Graph
-from tinygen.ir.ops import binary, confidence, movement, reduce, resize, unary
+from tinygen.ir.ops import (
+    binary,
+    confidence,
+    division,
+    elementary,
+    functions_of_two,
+    movement,
+    reduce,
+    resize,
+    unary,
+)
 from tinygen.ir.ops.base import Op
 from tinygen.ir.ops.batch_matmul import BatchMatmul
 from tinygen.ir.ops.cast import Cast
@@ -60,6 +70,7 @@ def palette() -> Iterator[Graph]:
         yield from _elementwise(kind, x, y)
     eight_bits = (*_int8(), *_with_sum(), *_multiplying("s16", X16, Y16))
     yield from (_in_few_bits(graph) for graph in eight_bits if "weights" in graph.tensors)
+    yield from _functions()
     yield from _shapes()
     yield from _placed()
     yield from _deciding()
@@ -168,7 +179,10 @@ def _elementwise(kind: str, x: Encoding, y: Encoding) -> Iterator[Graph]:
         yield _one(f"{kept.KIND}_{kind}", kept, [image, image], x)
     if kind == "s16":
         return
-    fixed = {unary.Logistic: Affine("int8", (2**-8,), (-128,)), unary.Tanh: Affine("int8", (2**-7,), (0,))}
+    fixed: dict[type[Op], Encoding] = {
+        unary.Logistic: Affine("int8", (2**-8,), (-128,)),
+        unary.Tanh: Affine("int8", (2**-7,), (0,)),
+    }
     for table in (unary.Logistic, unary.Tanh, unary.HardSwish, unary.Abs, unary.Neg, unary.Elu):
         yield _one(f"{table.KIND}_{kind}", table, [image], fixed.get(table, y) if kind == "s8" else y)
     yield _one(f"gelu_{kind}", unary.Gelu, [image], y, approximate=False)
@@ -176,6 +190,32 @@ def _elementwise(kind: str, x: Encoding, y: Encoding) -> Iterator[Graph]:
     yield _one(f"clamp_{kind}", unary.Clamp, [image], x, activation=Activation.RELU6)
     probabilities = Affine("int8", (2**-8,), (-128,)) if kind == "s8" else FLOAT
     yield _one(f"softmax_{kind}", Softmax, [((1, 12), x)], probabilities)
+
+
+def _functions() -> Iterator[Graph]:
+    """Functions of one and two operands: floats, and codes of 16 and 8 bits."""
+    image, real, halves = (_IMAGE, X), (_IMAGE, FLOAT), (_IMAGE, X16)
+    codes = (elementary.Exp, elementary.Log, elementary.Rsqrt)
+    others = (elementary.Sin, elementary.Cos, elementary.Floor, elementary.Ceil, elementary.Round, elementary.Sign)
+    for op in (*codes, *others, elementary.Square, elementary.Sqrt):
+        yield _one(f"{op.KIND}_f32", op, [real], FLOAT)
+        yield _one(f"{op.KIND}_s8", op, [image], Y)
+    yield _one("power_f32", elementary.Power, [real], FLOAT, exponent=3.0)
+    yield _one("power_s8", elementary.Power, [image], Y, exponent=3.0)
+    for op in codes:
+        yield _one(f"{op.KIND}_s16", op, [halves], Y16)
+    yield _one("sqrt_s16", elementary.Sqrt, [halves], Y16, truncated=True)
+    yield _one("gelu_s16", unary.Gelu, [halves], Y16, approximate=False)
+    yield _one("leaky_s16", unary.LeakyRelu, [halves], Y16, alpha=0.25)
+    yield _one("abs_s16", unary.Abs, [halves], Y16)
+    yield _one("clamp_s16", unary.Clamp, [halves], Y16, activation=Activation.RELU6)
+    for sigmoidal in (unary.Logistic, unary.Tanh):
+        yield _one(f"{sigmoidal.KIND}_s16", sigmoidal, [halves], Affine("int16", (2**-15,), (0,)))
+    for pair in ([real, real], [image, image]):
+        for two in (division.Div, division.FloorDiv, division.FloorMod, functions_of_two.SquaredDifference):
+            yield _one(f"{two.KIND}_{pair[0][1].dtype.name}", two, pair, FLOAT if pair[0] is real else Y)
+    yield _one("pow", functions_of_two.Pow, [real, real], FLOAT)
+    yield _one("atan2", functions_of_two.Atan2, [real, real], FLOAT)
 
 
 def _shapes() -> Iterator[Graph]:

@@ -16,18 +16,17 @@ static inline float tg_pow2(int32_t n)
 }
 
 /*
- * exp(x), relative error below 3e-7: x = n ln 2 + r with |r| <= ln 2 / 2, then the Taylor polynomial
- * of exp(r) to r^7. ln 2 is split so that n * high is exact. Below -87 the result is 0.
+ * exp(x), within 1.3 ulp: x = n ln 2 + r with |r| <= ln 2 / 2, then the Taylor polynomial of exp(r) to r^7. ln 2 is
+ * split so that n * high is exact. 2^n is multiplied in two steps, since it may be no float.
  */
 static inline float tg_exp(float x)
 {
-    if (x < -87.0f) {
-        return 0.0f;
+    if (!(x > -104.0f && x < 88.7228394f)) {
+        return x < 0.0f ? 0.0f : x > 0.0f ? 1.0f / 0.0f : x;
     }
-    const float bounded = x > 88.0f ? 88.0f : x;
-    const float scaled = bounded * 1.44269504f;
+    const float scaled = x * 1.44269504f;
     const int32_t n = (int32_t)(scaled + (scaled < 0.0f ? -0.5f : 0.5f));
-    const float r = (bounded - (float)n * 0.693359375f) + (float)n * 2.12194440e-4f;
+    const float r = (x - (float)n * 0.693359375f) + (float)n * 2.12194440e-4f;
     float p = 1.98412698e-4f;
     p = p * r + 1.38888889e-3f;
     p = p * r + 8.33333333e-3f;
@@ -36,7 +35,7 @@ static inline float tg_exp(float x)
     p = p * r + 0.5f;
     p = p * r + 1.0f;
     p = p * r + 1.0f;
-    return p * tg_pow2(n);
+    return p * tg_pow2(n >> 1) * tg_pow2(n - (n >> 1));
 }
 
 /* 1 / (1 + exp(-x)); far below zero exp(x) alone, as TensorFlow Lite's reference has it. */

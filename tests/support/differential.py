@@ -74,6 +74,15 @@ _Compared = tuple[Graph, Sequence[Sequence[np.ndarray]], Sequence[list[np.ndarra
 
 def random_codes(spec: TensorSpec, rng: np.random.Generator) -> np.ndarray:
     """Codes over the type's whole range, extremes made likely; floats over several magnitudes."""
+    codes = _any_codes(spec, rng)
+    if spec.least is None:
+        return codes
+    # Mirrored first, so that few are the least one.
+    above = np.abs(codes) if codes.dtype.kind == "f" else codes
+    return np.maximum(above, np.asarray(spec.least, codes.dtype))
+
+
+def _any_codes(spec: TensorSpec, rng: np.random.Generator) -> np.ndarray:
     shape = tuple(spec.shape)
     if spec.dtype == "float32":
         return (rng.normal(size=shape) * 10.0 ** rng.uniform(-1, 1)).astype(np.float32)

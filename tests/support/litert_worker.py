@@ -52,10 +52,16 @@ def _run(content: bytes, seed: int, steps: int) -> Run:
     except _REFUSALS as error:
         if _UNREGISTERED not in str(error):
             return Run(f"{error}" or type(error).__name__, [], [])
-    # The reference kernels are registered for fewer versions than those that LiteRT runs by default.
+    # The reference kernels are registered for fewer operators and versions than those that LiteRT runs by default.
+    others = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     try:
-        _invoked(content, seed, 0, OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES)
-        return _invoked(with_first_versions(content), seed, steps, OpResolverType.BUILTIN_REF)
+        _invoked(content, seed, 0, others)
+        try:
+            return _invoked(with_first_versions(content), seed, steps, OpResolverType.BUILTIN_REF)
+        except _REFUSALS as error:
+            if _UNREGISTERED not in str(error):
+                raise
+            return _invoked(content, seed, steps, others)
     except _REFUSALS as error:
         return Run(f"{error}" or type(error).__name__, [], [])
 

@@ -39,6 +39,7 @@ class TensorSpec:
         shape, dtype: as in the file ("int8", "float32", ...); "int4" has codes from -8 to 7, packed in the file.
         scale, zero_point: quantization; a sequence of scales for per-channel along `axis`; None for none.
         data: codes, for constants.
+        least: the least code or number that is fed at run time; None for any.
     """
 
     shape: Sequence[int]
@@ -48,6 +49,7 @@ class TensorSpec:
     axis: int = 0
     data: np.ndarray | None = None
     name: str = ""
+    least: float | None = None
 
 
 @dataclass

@@ -60,3 +60,43 @@ def one_over_one_plus(a: np.ndarray) -> np.ndarray:
         error = (1 << 29) - mul(half_denominator, x)
         x = x + _shift_left_saturating(mul(x, error), 2)
     return _shift_left_saturating(x, 1)
+
+
+def leading_zeros(x: np.ndarray) -> np.ndarray:
+    """Of 32-bit words without a sign; 32 of zero."""
+    return 32 - np.frexp(np.asarray(x, np.float64))[1].astype(np.int64)
+
+
+def reciprocal(x: np.ndarray, integer_bits: int) -> tuple[np.ndarray, np.ndarray]:
+    """1 / x for x > 0 with so many integer bits: (mantissa in Q0, bits of x above one) (TFLite's `GetReciprocal`)."""
+    zeros = leading_zeros(x)
+    return one_over_one_plus((np.asarray(x, np.int64) << zeros) - (1 << 31)), integer_bits - zeros
+
+
+_HALF_ROOT_OF_2 = 1518500250
+_ONE_AND_A_HALF = (1 << 28) + (1 << 27)
+
+
+def inverse_square_root(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """1 / sqrt(x) of integers x >= 0 as (multiplier, shift) of `multiply_by_quantized_multiplier`; of 0 as of 1.
+
+    Five steps of Newton and Raphson's iteration on x scaled to [1/2, 2) (TFLite's `GetInvSqrtQuantizedMultiplierExp`).
+    """
+    x = np.asarray(x, np.int64)
+    shift = np.full(x.shape, 11, np.int64)
+    mul = saturating_rounding_doubling_high_mul
+    scaled = np.maximum(x, 2)
+    while np.any(scaled >= 1 << 29):
+        large = scaled >= 1 << 29
+        scaled, shift = np.where(large, scaled // 4, scaled), shift + large
+    pairs = (leading_zeros(scaled) - 1) // 2 - 1
+    scaled, shift = scaled << (2 * pairs), shift - pairs
+    half = rounding_divide_by_pot(scaled >> 1, 1)
+    root: np.ndarray = np.full(x.shape, 1 << 28, np.int64)
+    for _ in range(5):
+        cube = _shift_left_saturating(mul(mul(root, root), root), 6)
+        root = _shift_left_saturating(mul(root, _ONE_AND_A_HALF) - mul(half, cube), 3)
+    root = mul(root, _HALF_ROOT_OF_2)
+    multiplier = np.where(shift < 0, root << np.maximum(-shift, 0), root)
+    one = x <= 1
+    return np.where(one, INT32_MAX, multiplier), np.where(one, 0, -np.maximum(shift, 0))

@@ -70,6 +70,14 @@ def is_unscaled(node: Node) -> bool:
     return own and node.input(0).encoding == node.input(1).encoding == encoding
 
 
+def are_plain(node: Node, *types: type) -> bool:
+    """Whether operands and output are integers of one of these types that stand for themselves."""
+    tensors = (node.input(0), node.input(1), node.output)
+    return all(isinstance(t.encoding, Plain) for t in tensors) and any(
+        all(t.dtype == one for t in tensors) for one in types
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Arithmetic(Binary):
     """A binary operator with a fused activation. Integers without a scale wrap, as LiteRT's do."""

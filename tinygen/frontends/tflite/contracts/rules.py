@@ -227,13 +227,53 @@ def elements(index: int, count: int, what: str) -> Rule:
     return rule
 
 
+_UNITS = {"int8": 256, "uint8": 256, "int16": 32768}
+
+
 def unit_scale(operator: Operator) -> str:
-    """The output of an 8-bit LOGISTIC has scale 1/256 (activations.cc)."""
+    """The output of an 8-bit LOGISTIC has scale 1/256, that of a 16-bit one 1/32768 (activations.cc)."""
     output = operator.outputs[0]
     declared = operator.declared[output.name]
-    if declared.kind not in ("int8", "uint8") or declared.scale == np.float32(1 / 256):
+    unit = _UNITS.get(declared.kind)
+    if unit is None or declared.scale == np.float32(1 / unit):
         return ""
-    return f"its output '{output.name}' has scale {declared.scale:.6g}, only 1/256 is possible"
+    return f"its output '{output.name}' has scale {declared.scale:.6g}, only 1/{unit} is possible"
+
+
+def tanh_scale(operator: Operator) -> str:
+    """The output of a 16-bit TANH has scale 1/32768, nearly (activations.cc)."""
+    output = operator.outputs[0]
+    declared = operator.declared[output.name]
+    if declared.kind != "int16" or (declared.scale > 0 and abs(np.log2(declared.scale) + 15) < 1e-3):
+        return ""
+    return f"its output '{output.name}' has scale {declared.scale:.6g}, only 1/32768 is possible"
+
+
+def quantized(operator: Operator) -> str:
+    """8-bit codes have scales (elementwise.cc)."""
+    for tensor in _tensors(operator):
+        if operator.kind(tensor) == "int8" and _affine(tensor) is None:
+            return f"'{tensor.name}' is int8 without a scale"
+    return ""
+
+
+def square_below_one(operator: Operator) -> str:
+    """The square of an int8 difference is scaled down (squared_difference.cc; LiteRT ends the process)."""
+    encodings = [_affine(tensor) for tensor in (*operator.inputs[:2], operator.outputs[0])]
+    scales = [encoding.scale[0] for encoding in encodings if encoding is not None]
+    if operator.kind(operator.outputs[0]) != "int8" or len(scales) < len(encodings):
+        return ""
+    twice = float(np.float32(2) * np.float32(max(scales[:2])))
+    real = twice * twice / float(np.float32(1 << 14) * np.float32(scales[2]))
+    if quantize_multiplier(real)[1] <= 0:
+        return ""
+    return f"the scale of its output '{operator.outputs[0].name}' ({scales[2]:.6g}) is too fine for its operands'"
+
+
+def one_rank(operator: Operator) -> str:
+    """Operands have equally many dimensions (atan2.cc)."""
+    ranks = [len(tensor.shape) for tensor in operator.inputs if tensor is not None]
+    return "" if len(set(ranks)) == 1 else f"its operands have {ranks[0]} and {ranks[1]} dimensions"
 
 
 def hard_swish_scales(operator: Operator) -> str:

@@ -210,8 +210,8 @@ _ELEMENTWISE: Mapping[int, Contract] = {
     _OP.RELU_N1_TO_1: _unary(1, "float32|int8|uint8"),
     _OP.LEAKY_RELU: _unary(2, "float32|int8|uint8|int16"),
     _OP.HARD_SWISH: _unary(1, "float32|int8|uint8", rules.hard_swish_scales),
-    _OP.GELU: _unary(3, "float32|int8|uint8"),
-    _OP.TANH: _unary(3, "float32|int8|uint8|int16"),
+    _OP.GELU: _unary(3, "float32|int8|uint8|int16"),
+    _OP.TANH: _unary(3, "float32|int8|uint8|int16", rules.tanh_scale),
     _OP.LOGISTIC: _unary(3, "float32|int8|uint8|int16", rules.unit_scale),
     _OP.SOFTMAX: Contract(
         versions=4,
@@ -236,6 +236,35 @@ _ELEMENTWISE: Mapping[int, Contract] = {
         types=types("int4|uint8|int8|int16|float16 -> float32"),
         rules=(rules.int16_is_symmetric,),
     ),
+}
+
+
+def _of_two(versions: int, names: str, *more: Rule) -> Contract:
+    return Contract(
+        versions=versions, inputs=("first operand", "second operand"), types=alike(names, "T, T -> T"), rules=more
+    )
+
+
+_MATHEMATICAL: Mapping[int, Contract] = {
+    _OP.EXP: _unary(2, "float32|int8|int16"),
+    _OP.LOG: _unary(2, "float32|int8|int16", rules.quantized),
+    _OP.SQRT: _unary(2, "float32|int8|int16", rules.quantized),
+    _OP.RSQRT: _unary(3, "float32|int8|int16", rules.quantized),
+    _OP.SQUARE: _unary(1, "float32"),
+    _OP.SIN: _unary(2, "float32|float16"),
+    _OP.COS: _unary(2, "float32|float16"),
+    _OP.FLOOR: _unary(1, "float32|float16|bfloat16"),
+    _OP.CEIL: _unary(1, "float32"),
+    _OP.ROUND: _unary(1, "float32|float16|bfloat16"),
+    _OP.SIGN: _unary(2, "float32|float64|int32"),
+    _OP.ELU: _unary(1, "float32|int8"),
+    _OP.RELU_0_TO_1: _unary(1, "float32|int8|uint8"),
+    _OP.DIV: _of_two(2, "float32|int8|uint8|int16|int32", rules.clamp(tflite.DivOptions)),
+    _OP.POW: _of_two(1, "float32|int32"),
+    _OP.FLOOR_DIV: _of_two(3, "float32|int8|int16|int32"),
+    _OP.FLOOR_MOD: _of_two(2, "float32|int8|int16|int32|int64"),
+    _OP.SQUARED_DIFFERENCE: _of_two(2, "float32|int8|int32", rules.square_below_one),
+    _OP.ATAN2: _of_two(1, "float32|float64|float16|bfloat16", rules.one_rank),
 }
 
 _WINDOWS: Mapping[int, Contract] = {
@@ -366,6 +395,7 @@ _CONTROL: Mapping[int, Contract] = {
 CONTRACTS: Mapping[int, Contract] = {
     **_MULTIPLYING,
     **_ELEMENTWISE,
+    **_MATHEMATICAL,
     **_WINDOWS,
     **_MOVING,
     **DATA,

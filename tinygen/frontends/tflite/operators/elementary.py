@@ -1,0 +1,40 @@
+"""Elementary functions of one operand: roots, powers, logarithms, trigonometry, rounding."""
+
+from __future__ import annotations
+
+import tflite
+
+from tinygen.frontends.tflite.registry import Operator, converts
+from tinygen.ir.fixed_point import Activation
+from tinygen.ir.ops.base import Op
+from tinygen.ir.ops.elementary import Ceil, Cos, Exp, Floor, Log, Round, Rsqrt, Sign, Sin, Sqrt, Square
+from tinygen.ir.ops.unary import Clamp, Elu, Unary
+
+_FUNCTIONS: dict[int, type[Unary]] = {
+    tflite.BuiltinOperator.EXP: Exp,
+    tflite.BuiltinOperator.LOG: Log,
+    tflite.BuiltinOperator.RSQRT: Rsqrt,
+    tflite.BuiltinOperator.SQUARE: Square,
+    tflite.BuiltinOperator.SIN: Sin,
+    tflite.BuiltinOperator.COS: Cos,
+    tflite.BuiltinOperator.FLOOR: Floor,
+    tflite.BuiltinOperator.CEIL: Ceil,
+    tflite.BuiltinOperator.ROUND: Round,
+    tflite.BuiltinOperator.SIGN: Sign,
+    tflite.BuiltinOperator.ELU: Elu,
+}
+
+
+@converts(*_FUNCTIONS)
+def function(operator: Operator) -> Op:
+    return _FUNCTIONS[operator.code](**operator.common())
+
+
+@converts(tflite.BuiltinOperator.SQRT)
+def sqrt(operator: Operator) -> Op:
+    return Sqrt(**operator.common(), truncated=True)
+
+
+@converts(tflite.BuiltinOperator.RELU_0_TO_1)
+def relu_0_to_1(operator: Operator) -> Op:
+    return Clamp(**operator.common(), activation=Activation.RELU_0_TO_1)
