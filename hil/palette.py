@@ -226,6 +226,10 @@ def _shapes() -> Iterator[Graph]:
     for axes in ((3,), (1, 2)):
         yield _one(f"largest_{axes[0]}", reduce.ReduceMax, [image], X, axes=axes, keep_dims=True)
         yield _one(f"smallest_{axes[0]}", reduce.ReduceMin, [image], X, axes=axes, keep_dims=True)
+    for many in (reduce.Sum, reduce.Prod):
+        yield _one(f"{many.KIND}_s8", many, [image], Y, axes=(1,), keep_dims=True)
+    for whether in (reduce.ReduceAny, reduce.ReduceAll):
+        yield _one(whether.KIND, whether, [(_IMAGE, Plain("bool"))], Plain("bool"), axes=(1,), keep_dims=True)
     yield _one("transposed", movement.Transpose, [image], X, permutation=(0, 3, 1, 2))
     yield _one("parts", movement.Split, [image], X, X, axis=3, sizes=(1, 3))
     yield _one("rows", movement.Unpack, [((2, 3, 4), X)], X, X, axis=0)

@@ -9,7 +9,7 @@ import jinja2
 
 from tinygen.emit.lines import wrap_lines
 from tinygen.emit.loops import without_single_passes
-from tinygen.lowering.ctypes import float_literal
+from tinygen.lowering.ctypes import float_literal, minus
 from tinygen.paths import resource
 
 
@@ -39,11 +39,6 @@ def environment() -> jinja2.Environment:
 def times(factor: object, suffix: str = "") -> str:
     """` * factor` for use after an operand, with the literal's suffix; "" for a factor of 1."""
     return "" if factor == 1 else f" * {factor}{suffix}"
-
-
-def minus(amount: int) -> str:
-    """` - amount` for use after an operand; "" for 0."""
-    return f" - {amount}" if amount > 0 else f" + {-amount}" if amount else ""
 
 
 def advance(amount: object, name: str) -> str:

@@ -39,3 +39,8 @@ def double_literal(value: float) -> str:
     """A C literal that reads back as exactly this finite double."""
     text = repr(float(value))
     return text if any(mark in text for mark in ".e") else f"{text}.0"
+
+
+def minus(amount: int) -> str:
+    """` - amount` for use after an operand; "" for 0."""
+    return f" - {amount}" if amount > 0 else f" + {-amount}" if amount else ""

@@ -22,7 +22,7 @@ from tinygen.ir.ops.fully_connected import FullyConnected
 from tinygen.ir.ops.pad import Pad
 from tinygen.ir.ops.pool_2d import Pool2D
 from tinygen.ir.ops.quantize import Dequantize, Quantize
-from tinygen.ir.ops.reduce import Mean, ReduceMax, ReduceMin
+from tinygen.ir.ops.reduce import Reduce
 from tinygen.ir.ops.reshape import Reshape
 from tinygen.ir.ops.transpose_conv import TransposeConv
 from tinygen.ir.ops.unary import Unary
@@ -31,7 +31,7 @@ from tinygen.passes.ranges import channel_ranges
 
 Channels = np.ndarray
 """Bool, one per channel (last axis); one for a tensor without axes."""
-_CHANNELWISE = (Binary, Dequantize, Mean, Pad, Pool2D, Quantize, ReduceMax, ReduceMin, Unary)
+_CHANNELWISE = (Binary, Dequantize, Pad, Pool2D, Quantize, Reduce, Unary)
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def _one(node: Node, found: dict[str, Channels]) -> Channels | None:
 def _keeps_channels(node: Node) -> bool:
     """Whether output channel c reads only input channel c."""
     op, wide = node.op, _width(node.output)
-    if isinstance(op, Mean | ReduceMax | ReduceMin) and len(node.input(0).shape) - 1 in op.axes:
+    if isinstance(op, Reduce) and len(node.input(0).shape) - 1 in op.axes:
         return False
     return all(tensor is None or _width(tensor) in (1, wide) for tensor in node.inputs)
 

@@ -25,7 +25,7 @@ from tinygen.ir.ops.integer_add import IntegerAdd
 from tinygen.ir.ops.pad import MirrorPad, Pad
 from tinygen.ir.ops.pool_2d import Pool2D
 from tinygen.ir.ops.quantize import Quantize
-from tinygen.ir.ops.reduce import Mean, ReduceMax, ReduceMin
+from tinygen.ir.ops.reduce import Reduce
 from tinygen.ir.ops.requantize import Requantize
 from tinygen.ir.ops.reshape import Reshape
 from tinygen.ir.ops.unary import Unary
@@ -42,9 +42,7 @@ _CHANNELWISE = (
     Pool2D,
     Pad,
     MirrorPad,
-    Mean,
-    ReduceMax,
-    ReduceMin,
+    Reduce,
     IntegerAdd,
     Requantize,
 )
@@ -213,6 +211,6 @@ def _keeps_channels(node: Node) -> bool:
     op, last = node.op, len(node.input(0).shape) - 1
     if isinstance(op, Pad):
         return op.paddings[last] == (0, 0)
-    if isinstance(op, Mean | ReduceMax | ReduceMin):
+    if isinstance(op, Reduce):
         return last not in op.axes
     return True

@@ -257,6 +257,14 @@ def quantized(operator: Operator) -> str:
     return ""
 
 
+def signed_if_quantized(operator: Operator) -> str:
+    """Codes with a scale are int8 or int16 (reduce.cc, of REDUCE_PROD)."""
+    x = operator.inputs[0]
+    assert x is not None
+    fits = _affine(x) is None or operator.kind(x) in ("int8", "int16")
+    return "" if fits else f"its input '{x.name}' is quantized {operator.kind(x)}, not int8 or int16"
+
+
 def square_below_one(operator: Operator) -> str:
     """The square of an int8 difference is scaled down (squared_difference.cc; LiteRT ends the process)."""
     encodings = [_affine(tensor) for tensor in (*operator.inputs[:2], operator.outputs[0])]

@@ -61,11 +61,11 @@ def _pool() -> Contract:
     )
 
 
-def _reduction(*more: Rule) -> Contract:
+def _reduction(*more: Rule, versions: int = 3, names: str = _NUMBERS) -> Contract:
     return Contract(
-        versions=3,
+        versions=versions,
         inputs=("input", "axes"),
-        types=alike(_NUMBERS, "T, int32 -> T"),
+        types=alike(names, "T, int32 -> T"),
         rules=(rules.int16_is_symmetric, *more),
     )
 
@@ -273,6 +273,10 @@ _WINDOWS: Mapping[int, Contract] = {
     _OP.MEAN: _reduction(),
     _OP.REDUCE_MAX: _reduction(rules.one_encoding_of_integers),
     _OP.REDUCE_MIN: _reduction(rules.one_encoding_of_integers),
+    _OP.SUM: _reduction(versions=2, names=f"{_NUMBERS}|bool"),
+    _OP.REDUCE_PROD: _reduction(rules.signed_if_quantized, versions=2, names=f"{_NUMBERS}|bool"),
+    _OP.REDUCE_ANY: _reduction(versions=1, names="bool"),
+    _OP.REDUCE_ALL: _reduction(versions=1, names="bool"),
     _OP.ARG_MAX: _index_of_extremum(tflite.ArgMaxOptions),
     _OP.ARG_MIN: _index_of_extremum(tflite.ArgMinOptions),
     _OP.RESIZE_BILINEAR: _resizing(),

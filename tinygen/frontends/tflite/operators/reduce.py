@@ -6,7 +6,18 @@ import tflite
 
 from tinygen.frontends.tflite.registry import Operator, converts
 from tinygen.ir.ops.base import Op
-from tinygen.ir.ops.reduce import ArgMax, ArgMin, Mean, Reduce, ReduceMax, ReduceMin
+from tinygen.ir.ops.reduce import (
+    ArgMax,
+    ArgMin,
+    Mean,
+    Prod,
+    Reduce,
+    ReduceAll,
+    ReduceAny,
+    ReduceMax,
+    ReduceMin,
+    Sum,
+)
 
 
 def axes_of(operator: Operator, index: int) -> tuple[int, ...]:
@@ -17,24 +28,21 @@ def axes_of(operator: Operator, index: int) -> tuple[int, ...]:
     return tuple(sorted({v % rank for v in values}))
 
 
-def _reduce(operator: Operator, kind: type[Reduce]) -> Op:
-    options = operator.options(tflite.ReducerOptions)
-    return kind(**operator.common(keep_inputs=1), axes=axes_of(operator, 1), keep_dims=bool(options.KeepDims()))
+_KINDS: dict[int, type[Reduce]] = {
+    tflite.BuiltinOperator.MEAN: Mean,
+    tflite.BuiltinOperator.SUM: Sum,
+    tflite.BuiltinOperator.REDUCE_PROD: Prod,
+    tflite.BuiltinOperator.REDUCE_MAX: ReduceMax,
+    tflite.BuiltinOperator.REDUCE_MIN: ReduceMin,
+    tflite.BuiltinOperator.REDUCE_ANY: ReduceAny,
+    tflite.BuiltinOperator.REDUCE_ALL: ReduceAll,
+}
 
 
-@converts(tflite.BuiltinOperator.MEAN)
-def mean(operator: Operator) -> Op:
-    return _reduce(operator, Mean)
-
-
-@converts(tflite.BuiltinOperator.REDUCE_MAX)
-def reduce_max(operator: Operator) -> Op:
-    return _reduce(operator, ReduceMax)
-
-
-@converts(tflite.BuiltinOperator.REDUCE_MIN)
-def reduce_min(operator: Operator) -> Op:
-    return _reduce(operator, ReduceMin)
+@converts(*_KINDS)
+def reduce(operator: Operator) -> Op:
+    keep = bool(operator.options(tflite.ReducerOptions).KeepDims())
+    return _KINDS[operator.code](**operator.common(keep_inputs=1), axes=axes_of(operator, 1), keep_dims=keep)
 
 
 def _arg(operator: Operator, kind: type[ArgMax]) -> Op:

@@ -14,7 +14,7 @@ from tinygen.ir.ops.base import Node, Op
 from tinygen.ir.ops.binary import Arithmetic
 from tinygen.ir.ops.division import Div, FloorDiv, FloorMod
 from tinygen.ir.ops.functions_of_two import Atan2, Pow, SquaredDifference
-from tinygen.lowering.ctypes import ctype, float_literal
+from tinygen.lowering.ctypes import ctype, float_literal, minus
 from tinygen.lowering.kernels.support.loops.nest import broadcast_strides, make_nest
 from tinygen.lowering.plan import KernelPlan, kernel
 
@@ -102,8 +102,7 @@ def _of_codes(node: Node) -> _Formula:
         header, cycles = "", 45.0
     # Clamped before the zero point is added: what is rescaled may fill 32 bits.
     clamped = f"tg_clamp({value}, {low - zero}, {high - zero})"
-    text = f"{clamped} {'+' if zero > 0 else '-'} {abs(zero)}" if zero else clamped
-    return _Formula(f"({ctype(output.dtype)})({text})", steps, header, cycles)
+    return _Formula(f"({ctype(output.dtype)})({clamped}{minus(-zero)})", steps, header, cycles)
 
 
 def _plan(node: Node) -> KernelPlan:
