@@ -25,8 +25,10 @@ from tinygen.ir.ops import (
     elementary,
     functions_of_two,
     movement,
+    normalization_of_rows,
     reduce,
     resize,
+    softmax,
     unary,
 )
 from tinygen.ir.ops.base import Op
@@ -45,7 +47,6 @@ from tinygen.ir.ops.pad import MirrorPad, Pad
 from tinygen.ir.ops.prelu import Prelu
 from tinygen.ir.ops.quantize import Dequantize, Quantize
 from tinygen.ir.ops.select import Select
-from tinygen.ir.ops.softmax import Softmax
 from tinygen.ir.ops.softmax_numerator import SoftmaxNumerator
 from tinygen.ir.ops.top_k import TopK
 from tinygen.ir.ops.transpose_conv import TransposeConv
@@ -189,7 +190,7 @@ def _elementwise(kind: str, x: Encoding, y: Encoding) -> Iterator[Graph]:
     yield _one(f"leaky_{kind}", unary.LeakyRelu, [image], y, alpha=0.25)
     yield _one(f"clamp_{kind}", unary.Clamp, [image], x, activation=Activation.RELU6)
     probabilities = Affine("int8", (2**-8,), (-128,)) if kind == "s8" else FLOAT
-    yield _one(f"softmax_{kind}", Softmax, [((1, 12), x)], probabilities)
+    yield _one(f"softmax_{kind}", softmax.Softmax, [((1, 12), x)], probabilities)
 
 
 def _functions() -> Iterator[Graph]:
@@ -211,6 +212,14 @@ def _functions() -> Iterator[Graph]:
     yield _one("clamp_s16", unary.Clamp, [halves], Y16, activation=Activation.RELU6)
     for sigmoidal in (unary.Logistic, unary.Tanh):
         yield _one(f"{sigmoidal.KIND}_s16", sigmoidal, [halves], Affine("int16", (2**-15,), (0,)))
+    row, row16 = ((1, 12), X), ((1, 12), X16)
+    logarithms = Affine("int8", (1 / 16,), (127,))
+    yield _one("log_softmax_s8", softmax.LogSoftmax, [row], logarithms)
+    yield _one("log_softmax_f32", softmax.LogSoftmax, [((1, 12), FLOAT)], FLOAT)
+    yield _one("softmax_s16", softmax.Softmax, [row16], Affine("int16", (2**-15,), (0,)))
+    yield _one("l2_s8", normalization_of_rows.L2Normalization, [row], Affine("int8", (2**-7,), (0,)))
+    response = {"radius": 2, "bias": 1.0, "alpha": 0.5, "beta": 0.75}
+    yield _one("response", normalization_of_rows.LocalResponseNormalization, [real], FLOAT, **response)
     for pair in ([real, real], [image, image]):
         for two in (division.Div, division.FloorDiv, division.FloorMod, functions_of_two.SquaredDifference):
             yield _one(f"{two.KIND}_{pair[0][1].dtype.name}", two, pair, FLOAT if pair[0] is real else Y)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
-from ai_edge_litert.schema_py_generated import BuiltinOperator, Padding
+from ai_edge_litert.schema_py_generated import BuiltinOperator, Padding, TensorType
 
 from tests.support.cases import ACTIVATIONS, Draw, differential, log_uniform
 from tests.support.tflite_builder import ModelSpec, TensorSpec, options
@@ -54,6 +55,12 @@ def conv_case(draw: Draw, dtype: str, depthwise: bool) -> ModelSpec:
     if depthwise:
         chosen = options("DepthwiseConv2DOptions", depthMultiplier=multiplier, **common)
     else:
+        if dtype == "int16" and draw.yes(0.3):
+            # Sums have the bits of the bias.
+            bias = inputs[2]
+            assert bias is not None
+            inputs[2] = replace(bias, dtype="int32")
+            common["quantizedBiasType"] = TensorType.INT32
         chosen = options("Conv2DOptions", **common)
     name = "DEPTHWISE_CONV_2D" if depthwise else "CONV_2D"
     return ModelSpec(getattr(BuiltinOperator, name), inputs, [output], **chosen, label=f"{name} {dtype}")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
-from ai_edge_litert.schema_py_generated import ActivationFunctionType, BuiltinOperator, Padding
+from ai_edge_litert.schema_py_generated import BuiltinOperator, Padding, TensorType
 
 from tests.support.cases import ACTIVATIONS, Draw, differential, log_uniform, scale_of
 from tests.support.differential import compare, random_codes
@@ -78,12 +80,11 @@ def matmul(draw: Draw, dtype: str) -> ModelSpec:
 
 def transpose_conv(draw: Draw, dtype: str) -> ModelSpec:
     rng = draw.rng
-    kernel, stride = [(draw.integer(1, 4), draw.integer(1, 4)) for _ in range(2)]
+    kernel, stride = [(draw.integer(1, 4), draw.integer(1, most)) for most in (4, 6)]
     size, same = (draw.integer(1, 5), draw.integer(1, 5)), draw.yes()
     depth, filters = draw.integer(1, 5), draw.integer(1, 5)
     out = tuple(
-        n * s if same else (n - 1) * s + k + draw.integer(0, s - 1)
-        for n, k, s in zip(size, kernel, stride, strict=True)
+        (n - 1) * s + (1 if same else k) + draw.integer(0, s - 1) for n, k, s in zip(size, kernel, stride, strict=True)
     )
     shape = TensorSpec((4,), "int32", data=np.array([1, *out, filters], np.int32))
     w_shape = (filters, *kernel, depth)
@@ -102,12 +103,19 @@ def transpose_conv(draw: Draw, dtype: str) -> ModelSpec:
         y = TensorSpec((1, *out, filters), dtype, float(spread * log_uniform(rng, 0.05, 3)), draw.zero_point(dtype))
         values = rng.integers(-9000, 9000, filters)
         bias = TensorSpec((filters,), "int32", w_scale * x_scale, 0, 0, values)
+    of_16_bits: dict[str, Any] = {}
+    if dtype == "int16" and biased:
+        # Sums have 64 bits, or 32 where the option says that the bias has them.
+        kind = draw.choice(["int32", "int64"])
+        bias = replace(bias, dtype=kind)
+        of_16_bits = {"quantizedBiasType": getattr(TensorType, kind.upper())}
     chosen = options(
         "TransposeConvOptions",
         padding=Padding.SAME if same else Padding.VALID,
         strideH=stride[0],
         strideW=stride[1],
-        fusedActivationFunction=draw.choice([ActivationFunctionType.NONE, ActivationFunctionType.RELU]),
+        fusedActivationFunction=draw.choice(ACTIVATIONS),
+        **of_16_bits,
     )
     return ModelSpec(
         BuiltinOperator.TRANSPOSE_CONV,
@@ -218,5 +226,6 @@ CASES = {
         for name, case in (("BATCH_MATMUL", matmul), ("TRANSPOSE_CONV", transpose_conv))
         for dtype, count in (("int8", 80), ("float32", 40))
     },
+    "TRANSPOSE_CONV int16": (partial(transpose_conv, dtype="int16"), 60),
 }
 test_models, test_many, test_on_the_core = differential(CASES)

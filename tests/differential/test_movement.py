@@ -270,15 +270,15 @@ def resize(draw: Draw, name: str, dtype: str) -> ModelSpec:
     rng = draw.rng
     shape = (draw.choice([1, 2]), draw.integer(1, 9), draw.integer(1, 9), draw.integer(1, 4))
     size, q = (draw.integer(1, 14), draw.integer(1, 14)), twins(draw, rng, dtype)
-    mode = draw.choice(["plain", "align", "half"])
+    mode = draw.choice(["plain", "align", "half", "both"][: 3 if name == "RESIZE_BILINEAR" else 4])
     table = "ResizeBilinearOptions" if name == "RESIZE_BILINEAR" else "ResizeNearestNeighborOptions"
     return ModelSpec(
         getattr(BuiltinOperator, name),
         [TensorSpec(shape, dtype, *q), integers(*size)],
         [TensorSpec((shape[0], *size, shape[3]), dtype, *q)],
-        **options(table, alignCorners=mode == "align", halfPixelCenters=mode == "half"),
+        **options(table, alignCorners=mode in ("align", "both"), halfPixelCenters=mode in ("half", "both")),
         label=f"{name} {dtype}",
-        version=3,
+        version=4 if dtype == "int16" else 3,
     )
 
 
@@ -286,10 +286,11 @@ def prelu(draw: Draw, dtype: str) -> ModelSpec:
     rng = draw.rng
     shape = (1, draw.integer(1, 5), draw.integer(1, 5), draw.integer(1, 6))
     alpha_shape = draw.choice([(1, 1, shape[3]), shape[1:], (1, 1, 1)])
-    x, a = scale_of(rng, dtype, 1e-6, 1e3), scale_of(rng, dtype, 1e-3, 0.05)
-    alpha = TensorSpec(alpha_shape, dtype, a, draw.zero_point(dtype))
+    slopes = "int8" if dtype == "int16" else dtype
+    x, a = scale_of(rng, dtype, 1e-6, 1e3), scale_of(rng, slopes, 1e-3, 0.05)
+    alpha = TensorSpec(alpha_shape, slopes, a, draw.zero_point(slopes))
     if draw.yes():
-        alpha = TensorSpec(alpha_shape, dtype, a, alpha.zero_point, data=random_codes(alpha, rng))
+        alpha = TensorSpec(alpha_shape, slopes, a, alpha.zero_point, data=random_codes(alpha, rng))
     y = None if x is None else float(np.float32(x * log_uniform(rng, 0.3, 3)))
     return ModelSpec(
         BuiltinOperator.PRELU,
@@ -319,9 +320,9 @@ CASES = {
     **cases("RESHAPE", partial(reshape, name="RESHAPE"), 24, "int8", "float32"),
     **cases("SQUEEZE", partial(reshape, name="SQUEEZE"), 24, "int8", "float32"),
     **cases("EXPAND_DIMS", partial(reshape, name="EXPAND_DIMS"), 24, "int8", "float32"),
-    **cases("RESIZE_NEAREST", partial(resize, name="RESIZE_NEAREST_NEIGHBOR"), 64, "int8", "float32"),
-    **cases("RESIZE_BILINEAR", partial(resize, name="RESIZE_BILINEAR"), 120, "int8", "float32"),
-    **cases("PRELU", prelu, 96, "int8", "float32"),
+    **cases("RESIZE_NEAREST", partial(resize, name="RESIZE_NEAREST_NEIGHBOR"), 96, "int8", "float32", "int16", "int32"),
+    **cases("RESIZE_BILINEAR", partial(resize, name="RESIZE_BILINEAR"), 180, "int8", "float32", "int16"),
+    **cases("PRELU", prelu, 144, "int8", "float32", "int16"),
     # All other types that LiteRT moves.
     "CONCATENATION others": any_type(concatenation, 40, ("uint8", "int32", "int64", "bool")),
     "PACK others": any_type(pack, 30, ("uint8", "int16", "int32", "int64")),

@@ -27,6 +27,8 @@ class Rounding(Enum):
     """The product with the real multiplier in double precision, ties away from zero."""
     UPWARDS = "upwards"
     """As TWICE, but the shift rounds halves upwards (what LiteRT's optimised kernels do here and there)."""
+    NARROW = "narrow"
+    """TWICE for 16x8 layers, too, whose sums have 32 bits then, as those with a bias of 32 bits have in LiteRT."""
 
 
 class Activation(Enum):

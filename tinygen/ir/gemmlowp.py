@@ -100,3 +100,29 @@ def inverse_square_root(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     multiplier = np.where(shift < 0, root << np.maximum(-shift, 0), root)
     one = x <= 1
     return np.where(one, INT32_MAX, multiplier), np.where(one, 0, -np.maximum(shift, 0))
+
+
+_LOG_2, _ROOT_OF_ROOT_HALF, _QUARTER_Q6 = 1488522236, 1805811301, 1 << 23
+# 11/240, 1/20 and 1/4 times the fourth root of 2, and 2 over that root less the root.
+_ALPHA_N, _ALPHA_D, _ALPHA_F, _ALPHA_I = 117049297, 127690142, 638450708, 1057819769
+
+
+def logarithm(x: np.ndarray) -> np.ndarray:
+    """The natural logarithm in Q5 of x >= 1 in Q12, by a quotient of polynomials around a power of the root of 2.
+
+    TFLite's `log_x_for_x_greater_than_or_equal_to_1_impl`.
+    """
+    mul, x = saturating_rounding_doubling_high_mul, np.asarray(x, np.int64)
+    zeros = leading_zeros(x)
+    # As 2**k times r, r near the root of the root of 1/2: k is a whole number and a quarter, or less a quarter.
+    first = _shift_left_saturating(mul(x << (zeros - 1), _HALF_ROOT_OF_2), 1)
+    headroom = leading_zeros(mul(x, _HALF_ROOT_OF_2)) - 1
+    second = np.clip(x << headroom, INT32_MIN, INT32_MAX)
+    power = np.maximum(((12 - zeros) << 25) + _QUARTER_Q6, ((12 - headroom) << 25) - _QUARTER_Q6)
+    r = np.minimum(first, second)
+    p, q = (r + _ROOT_OF_ROOT_HALF + 1) >> 1, 2 * (r - _ROOT_OF_ROOT_HALF)
+    square = mul(q, q)
+    numerator = mul(q, r) + mul(mul(q, square), _ALPHA_N)
+    denominator = mul(p, _ALPHA_I + q + mul(square, _ALPHA_D)) + mul(q, _ALPHA_F)
+    quotient = mul(rounding_divide_by_pot(numerator, 6), one_over_one_plus(denominator))
+    return _shift_left_saturating(mul(power, _LOG_2) + quotient, 1)

@@ -55,7 +55,7 @@ def check_encodings(node: Node, *, channels: int, axis: int) -> None:
     if bias is not None:
         node.require(bias.dtype in (np.int32, np.int64), f"bias must be int32 or int64, not {bias.dtype.name}")
     node.require_multipliers(real_multipliers(node))
-    if _by_halves(node):
+    if _by_halves(node) or rounding_of(node)[0] is Rounding.NARROW:
         require_words(node, axis)
 
 
@@ -124,7 +124,7 @@ def real_multipliers(node: Node) -> list[float]:
 
 def _by_halves(node: Node) -> bool:
     """Whether 64-bit sums are scaled by multipliers of 16 bits (16x8)."""
-    return node.output.dtype == np.int16 and rounding_of(node)[0] is not Rounding.REAL
+    return node.output.dtype == np.int16 and rounding_of(node)[0] not in (Rounding.REAL, Rounding.NARROW)
 
 
 def require_words(node: Node, axis: int = 0) -> None:
@@ -153,6 +153,8 @@ def require_words(node: Node, axis: int = 0) -> None:
     node.require(worst < 2.0**31, f"its scales are too far apart: sums of {worst:.3g} in codes of the output")
     held = largest < 2.0**47 or not _by_halves(node)
     node.require(held, f"its sums, of up to {largest:.3g} with the bias, leave 48 bits")
+    held = largest < 2.0**31 or rounding_of(node)[0] is not Rounding.NARROW
+    node.require(held, f"its sums, of up to {largest:.3g} with the bias, leave 32 bits")
 
 
 def rounding_of(node: Node) -> tuple[Rounding, int]:
@@ -168,8 +170,13 @@ def rounding_of(node: Node) -> tuple[Rounding, int]:
 def check_rounding(node: Node, epilogue: Tflite, own: Rounding, channels: int) -> None:
     """Checks that the layer can round as its epilogue says; `own` is how LiteRT's reference kernel does."""
     rounding, count = epilogue.rounding or own, epilogue.upward_channels
-    node.require(rounding in (own, Rounding.UPWARDS), f"sums cannot be rounded '{rounding.value}'")
+    known = (own, Rounding.UPWARDS, Rounding.NARROW)
+    node.require(rounding in known, f"sums cannot be rounded '{rounding.value}'")
     node.require(0 <= count <= channels, f"{count} of {channels} channels cannot be rounded upwards")
+    if rounding is Rounding.NARROW:
+        narrow = own is Rounding.TWICE and node.output.dtype == np.int16 and not count
+        node.require(narrow, "only sums of 16x8 layers can be narrow")
+        return
     plain = rounding is own and not count
     node.require(plain or node.output.dtype == np.int8, "only int8 codes can be rounded upwards")
 
@@ -182,7 +189,7 @@ def requantize(node: Node, acc: np.ndarray, activation: Activation) -> np.ndarra
     rounding, upward = rounding_of(node)
     if rounding is Rounding.REAL:
         scaled = multiply_by_real(acc if wide else wrap_int32(acc), np.array(real_multipliers(node)))
-    elif wide:
+    elif _by_halves(node):
         scaled = multiply_by_quantized_multiplier_64(acc, multiplier, shift)
     else:
         scaled = multiply_by_quantized_multiplier(wrap_int32(acc), multiplier, shift, np.arange(acc.shape[-1]) < upward)

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from tinygen.ir.encodings import Affine
 from tinygen.ir.fixed_point import multiply_by_quantized_multiplier, quantize_multiplier
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.binary import Binary
@@ -15,13 +16,20 @@ from tinygen.ir.ops.binary import Binary
 
 @dataclass(frozen=True, kw_only=True)
 class Prelu(Binary):
-    """Inputs: activations and alpha; int8 or float32."""
+    """Inputs: activations and alpha; int8 or float32, or int16 with an alpha of int8."""
 
     KIND: ClassVar[str] = "prelu"
 
     def check(self, node: Node) -> None:
-        super().check(node)
-        node.require(node.output.is_float or node.output.dtype == np.int8, "only int8 and float32 are supported")
+        x, alpha, output = node.input(0), node.input(1), node.output
+        if output.dtype == np.int16:
+            node.require(x.dtype == np.int16 and alpha.dtype == np.int8, "16-bit codes need an alpha of int8")
+            for tensor in (x, alpha, output):
+                quantized = isinstance(tensor.encoding, Affine) and not tensor.encoding.per_channel
+                node.require(quantized, f"'{tensor.name}' ({tensor.encoding}) is not quantized per tensor")
+            node.require(x.zero_point == output.zero_point == 0, "16-bit codes must have zero point 0")
+        else:
+            super().check(node)
         node.require(node.input(0).shape == node.output.shape, "alpha has more elements than the input")
         if not node.output.is_float:
             node.require_multipliers(self.real_scales(node))
@@ -48,4 +56,5 @@ class Prelu(Binary):
             multiply_by_quantized_multiplier(x, *positive),
             multiply_by_quantized_multiplier(x * alpha, *negative),
         )
-        return [np.clip(result + node.output.zero_point, -128, 127).astype(np.int8)]
+        output = node.output
+        return [np.clip(result + output.zero_point, *output.code_range).astype(output.dtype)]

@@ -13,6 +13,8 @@ from tinygen.ir.fixed_point import multiply_by_quantized_multiplier, quantize_mu
 from tinygen.ir.ops.base import Node, Op, Stripe
 from tinygen.ir.tensor import Shape, Tensor
 
+_NARROW = (np.int8, np.uint8, np.int16)
+
 
 def _per_tensor(tensor: Tensor, *types: type) -> bool:
     encoding = tensor.encoding
@@ -21,7 +23,7 @@ def _per_tensor(tensor: Tensor, *types: type) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Quantize(Op):
-    """Input: float32, or int8/uint8/int16 to be given another encoding. Output: int8, uint8 or int16."""
+    """Input: float32, or int8, uint8, int16 or int32 codes to be given another encoding. Output: codes of these."""
 
     KIND: ClassVar[str] = "quantize"
 
@@ -33,8 +35,12 @@ class Quantize(Op):
 
     def check(self, node: Node) -> None:
         x, output = node.input(0), node.output
-        node.require(_per_tensor(output, np.int8, np.uint8, np.int16), f"output is {output.encoding}")
-        node.require(x.is_float or _per_tensor(x, np.int8, np.uint8, np.int16), f"input is {x.encoding}")
+        words = () if x.is_float else (np.int32,)
+        node.require(_per_tensor(output, *_NARROW, *words), f"output is {output.encoding}")
+        node.require(x.is_float or _per_tensor(x, *_NARROW, np.int32), f"input is {x.encoding}")
+        for tensor in (x, output):
+            wide = isinstance(tensor.encoding, Affine) and tensor.dtype == np.int32
+            node.require(not wide or tensor.zero_point == 0, f"32-bit '{tensor.name}' must have zero point 0")
         # Of floats: LiteRT's result for quotients beyond 32 bits is undefined in C++.
         node.require_multipliers([(1.0 if x.is_float else x.scale) / output.scale])
 
@@ -69,7 +75,7 @@ class Dequantize(Op):
 
     def check(self, node: Node) -> None:
         x = node.input(0)
-        node.require(_per_tensor(x, np.int8, np.uint8, np.int16), f"input is {x.encoding}")
+        node.require(_per_tensor(x, *_NARROW), f"input is {x.encoding}")
         node.require(node.output.is_float, "output must be float32")
 
     def evaluate(self, node: Node, values: Sequence[np.ndarray]) -> list[np.ndarray]:

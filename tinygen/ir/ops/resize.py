@@ -12,6 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from tinygen.ir.fixed_point import round_half_away
 from tinygen.ir.ops.base import Node, Op
 from tinygen.ir.tensor import Shape
 
@@ -23,7 +24,10 @@ _ONE = 1 << FRACTION_BITS
 
 @dataclass(frozen=True, kw_only=True)
 class Resize(Op):
-    """Input: int8 or float32, NHWC; the encoding stays."""
+    """Input: NHWC; the encoding stays."""
+
+    TYPES: ClassVar[tuple[type, ...]]
+    """Of integers; float32 is supported besides."""
 
     size: tuple[int, int]
     align_corners: bool
@@ -40,7 +44,7 @@ class Resize(Op):
         node.require(min(sides) >= 1, f"output size {self.size}")
         node.require(max(sides) <= SIDE_LIMIT, f"an image side of {max(sides)} elements is more than {SIDE_LIMIT}")
         node.require(x.dtype == node.output.dtype, "input and output must have one type")
-        node.require(x.is_float or x.dtype == np.int8, f"{x.dtype.name} is not supported")
+        node.require(x.is_float or x.dtype in self.TYPES, f"{x.dtype.name} is not supported")
 
     def float_scale(self, source: int, target: int) -> np.float32:
         """Input elements per output element."""
@@ -54,13 +58,13 @@ class ResizeNearestNeighbor(Resize):
     """Every output element is a copy of an input element."""
 
     KIND: ClassVar[str] = "resize_nearest_neighbor"
+    TYPES: ClassVar[tuple[type, ...]] = (np.int8, np.int16, np.int32, np.bool_)
 
     def indices(self, source: int, target: int) -> np.ndarray:
         """The input index of every output index of one axis."""
         offset = np.float32(0.5 if self.half_pixel_centers else 0.0)
         place = (np.arange(target, dtype=np.float32) + offset) * self.float_scale(source, target)
-        # C's round(): ties away from zero, and nothing is negative here.
-        whole = np.floor(place + np.float32(0.5)) if self.align_corners else np.floor(place)
+        whole = round_half_away(place) if self.align_corners else np.floor(place)
         return np.clip(whole.astype(np.int64), 0, source - 1)
 
     def evaluate(self, node: Node, values: Sequence[np.ndarray]) -> list[np.ndarray]:
@@ -71,9 +75,10 @@ class ResizeNearestNeighbor(Resize):
 
 @dataclass(frozen=True, kw_only=True)
 class ResizeBilinear(Resize):
-    """Every output element is a mean of four; int8 with 10 fractional bits per axis."""
+    """Every output element is a mean of four; int8 and int16 with 10 fractional bits per axis."""
 
     KIND: ClassVar[str] = "resize_bilinear"
+    TYPES: ClassVar[tuple[type, ...]] = (np.int8, np.int16)
 
     def check(self, node: Node) -> None:
         super().check(node)
@@ -132,4 +137,4 @@ class ResizeBilinear(Resize):
             return [mixed.astype(np.float32)]
         half = 1 << (2 * FRACTION_BITS - 1)
         rounded = mixed + np.where(mixed > 0, half, -half)
-        return [(np.sign(rounded) * (np.abs(rounded) >> (2 * FRACTION_BITS))).astype(np.int8)]
+        return [(np.sign(rounded) * (np.abs(rounded) >> (2 * FRACTION_BITS))).astype(node.output.dtype)]

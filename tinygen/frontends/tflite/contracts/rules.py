@@ -240,6 +240,42 @@ def unit_scale(operator: Operator) -> str:
     return f"its output '{output.name}' has scale {declared.scale:.6g}, only 1/{unit} is possible"
 
 
+def l2_encoding(operator: Operator) -> str:
+    """The output of an 8-bit L2_NORMALIZATION has scale 1/128, and 0 in the middle (l2norm.cc)."""
+    output = operator.outputs[0]
+    declared = operator.declared[output.name]
+    zero = {"int8": 0, "uint8": 128}.get(declared.kind)
+    if zero is None or (declared.scale == np.float32(1 / 128) and declared.zero_point == zero):
+        return ""
+    return (
+        f"its output '{output.name}' has scale {declared.scale:.6g} and zero point {declared.zero_point}, "
+        f"only 1/128 and {zero} are possible"
+    )
+
+
+def no_activation(table: Any) -> Rule:
+    """A fused activation that LiteRT lacks (l2norm.cc)."""
+
+    def rule(operator: Operator) -> str:
+        code = operator.options(table).FusedActivationFunction()
+        return "" if code == tflite.ActivationFunctionType.NONE else "it has a fused activation"
+
+    return rule
+
+
+def log_softmax_encoding(operator: Operator) -> str:
+    """The output of an 8-bit LOG_SOFTMAX has scale 1/16, and 0 is its largest code (activations.cc)."""
+    output = operator.outputs[0]
+    declared = operator.declared[output.name]
+    zero = {"int8": 127, "uint8": 255}.get(declared.kind)
+    if zero is None or (declared.scale == np.float32(1 / 16) and declared.zero_point == zero):
+        return ""
+    return (
+        f"its output '{output.name}' has scale {declared.scale:.6g} and zero point {declared.zero_point}, "
+        f"only 1/16 and {zero} are possible"
+    )
+
+
 def tanh_scale(operator: Operator) -> str:
     """The output of a 16-bit TANH has scale 1/32768, nearly (activations.cc)."""
     output = operator.outputs[0]

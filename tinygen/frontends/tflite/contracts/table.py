@@ -204,7 +204,11 @@ _ELEMENTWISE: Mapping[int, Contract] = {
     _OP.LESS_EQUAL: _comparison(2),
     _OP.EQUAL: _comparison(5, "bool"),
     _OP.NOT_EQUAL: _comparison(4, "bool"),
-    _OP.PRELU: Contract(versions=1, inputs=("input", "alpha"), types=alike("float32|int8|uint8|int16", "T, T -> T")),
+    _OP.PRELU: Contract(
+        versions=1,
+        inputs=("input", "alpha"),
+        types=(*alike("float32|int8|uint8", "T, T -> T"), *types("int16, int8 -> int16")),
+    ),
     _OP.RELU: _unary(3, "float32|int8|uint8|int16"),
     _OP.RELU6: _unary(3, "float32|int8|uint8|int16"),
     _OP.RELU_N1_TO_1: _unary(1, "float32|int8|uint8"),
@@ -258,7 +262,12 @@ _MATHEMATICAL: Mapping[int, Contract] = {
     _OP.ROUND: _unary(1, "float32|float16|bfloat16"),
     _OP.SIGN: _unary(2, "float32|float64|int32"),
     _OP.ELU: _unary(1, "float32|int8"),
+    _OP.LOG_SOFTMAX: _unary(2, "float32|int8|uint8", rules.log_softmax_encoding),
     _OP.RELU_0_TO_1: _unary(1, "float32|int8|uint8"),
+    _OP.L2_NORMALIZATION: _unary(2, "float32|int8|uint8", rules.l2_encoding, rules.no_activation(tflite.L2NormOptions)),
+    _OP.LOCAL_RESPONSE_NORMALIZATION: Contract(
+        versions=1, inputs=("input",), types=types("float32 -> float32"), ranks={"input": (4,)}
+    ),
     _OP.DIV: _of_two(2, "float32|int8|uint8|int16|int32", rules.clamp(tflite.DivOptions)),
     _OP.POW: _of_two(1, "float32|int32"),
     _OP.FLOOR_DIV: _of_two(3, "float32|int8|int16|int32"),

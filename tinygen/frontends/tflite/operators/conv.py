@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import tflite
 
 from tinygen.frontends.tflite.registry import Operator, converts
 from tinygen.ir.epilogue import Tflite
+from tinygen.ir.fixed_point import Rounding
 from tinygen.ir.ops.base import Op
 from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
@@ -19,6 +22,13 @@ def padding_of(operator: Operator, code: int) -> Padding:
     return known[code]
 
 
+def epilogue_of(operator: Operator, options: Any) -> Tflite:
+    """Activation, and rounding: sums of 16x8 layers have 32 bits where the option says so of their bias."""
+    narrow = operator.kind(operator.outputs[0]) == "int16" and options.QuantizedBiasType() == tflite.TensorType.INT32
+    activation = operator.activation(options.FusedActivationFunction())
+    return Tflite(activation, Rounding.NARROW if narrow else None)
+
+
 @converts(tflite.BuiltinOperator.CONV_2D)
 def conv_2d(operator: Operator) -> Op:
     options = operator.options(tflite.Conv2DOptions)
@@ -27,7 +37,7 @@ def conv_2d(operator: Operator) -> Op:
         padding=padding_of(operator, options.Padding()),
         stride=(options.StrideH(), options.StrideW()),
         dilation=(options.DilationHFactor(), options.DilationWFactor()),
-        epilogue=Tflite(operator.activation(options.FusedActivationFunction())),
+        epilogue=epilogue_of(operator, options),
     )
 
 

@@ -1,4 +1,4 @@
-"""Elementary functions of one operand: roots, powers, logarithms, trigonometry, rounding."""
+"""Elementary functions of one operand: roots, powers, logarithms, trigonometry, rounding; normalization of rows."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from tinygen.frontends.tflite.registry import Operator, converts
 from tinygen.ir.fixed_point import Activation
 from tinygen.ir.ops.base import Op
 from tinygen.ir.ops.elementary import Ceil, Cos, Exp, Floor, Log, Round, Rsqrt, Sign, Sin, Sqrt, Square
+from tinygen.ir.ops.normalization_of_rows import L2Normalization, LocalResponseNormalization
 from tinygen.ir.ops.unary import Clamp, Elu, Unary
 
 _FUNCTIONS: dict[int, type[Unary]] = {
@@ -38,3 +39,20 @@ def sqrt(operator: Operator) -> Op:
 @converts(tflite.BuiltinOperator.RELU_0_TO_1)
 def relu_0_to_1(operator: Operator) -> Op:
     return Clamp(**operator.common(), activation=Activation.RELU_0_TO_1)
+
+
+@converts(tflite.BuiltinOperator.L2_NORMALIZATION)
+def l2_normalization(operator: Operator) -> Op:
+    return L2Normalization(**operator.common())
+
+
+@converts(tflite.BuiltinOperator.LOCAL_RESPONSE_NORMALIZATION)
+def local_response_normalization(operator: Operator) -> Op:
+    options = operator.options(tflite.LocalResponseNormalizationOptions)
+    return LocalResponseNormalization(
+        **operator.common(),
+        radius=options.Radius(),
+        bias=float(options.Bias()),
+        alpha=float(options.Alpha()),
+        beta=float(options.Beta()),
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tflite
 
-from tinygen.frontends.tflite.operators.conv import padding_of
+from tinygen.frontends.tflite.operators.conv import epilogue_of, padding_of
 from tinygen.frontends.tflite.registry import Operator, converts
 from tinygen.ir.epilogue import Tflite
 from tinygen.ir.ops.base import Op
@@ -44,5 +44,5 @@ def transpose_conv(operator: Operator) -> Op:
         size=(shape[1], shape[2]),
         padding=padding_of(operator, options.Padding()),
         stride=(options.StrideH(), options.StrideW()),
-        epilogue=Tflite(operator.activation(options.FusedActivationFunction())),
+        epilogue=epilogue_of(operator, options),
     )

@@ -15,7 +15,7 @@ from tinygen.ir.fixed_point import Activation
 from tinygen.ir.ops.base import Op
 from tinygen.ir.ops.binary import Maximum, Sub
 from tinygen.ir.ops.quantize import Dequantize, Quantize
-from tinygen.ir.ops.softmax import Softmax
+from tinygen.ir.ops.softmax import LogSoftmax, Softmax
 from tinygen.ir.ops.unary import Abs, Clamp, Gelu, HardSwish, LeakyRelu, Logistic, Neg, Tanh
 from tinygen.ir.steps import Steps
 
@@ -23,6 +23,11 @@ from tinygen.ir.steps import Steps
 @converts(tflite.BuiltinOperator.SOFTMAX)
 def softmax(operator: Operator) -> Op:
     return Softmax(**operator.common(), beta=float(operator.options(tflite.SoftmaxOptions).Beta()))
+
+
+@converts(tflite.BuiltinOperator.LOG_SOFTMAX)
+def log_softmax(operator: Operator) -> Op:
+    return LogSoftmax(**operator.common())
 
 
 @converts(tflite.BuiltinOperator.LEAKY_RELU)

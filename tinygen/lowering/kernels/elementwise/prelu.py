@@ -9,6 +9,7 @@ import numpy as np
 from tinygen.ir.fixed_point import multiply_by_quantized_multiplier
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.prelu import Prelu
+from tinygen.lowering.ctypes import ctype
 from tinygen.lowering.kernels.support.loops.nest import broadcast_strides, make_nest
 from tinygen.lowering.plan import Constant, KernelPlan, kernel
 
@@ -26,7 +27,11 @@ def prelu(node: Node) -> KernelPlan | None:
     context: dict[str, Any] = {**make_nest(shape, strides, (0, 0)).context(), "real": node.output.is_float}
     if not node.output.is_float:
         positive, negative = op.scales(node)
+        low, high = node.output.code_range
         context |= {
+            "type": ctype(node.output.dtype),
+            "low": low,
+            "high": high,
             "zeros": [node.input(0).zero_point, node.input(1).zero_point],
             "output_zero": node.output.zero_point,
             "positive": list(positive),

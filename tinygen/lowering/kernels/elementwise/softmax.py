@@ -1,11 +1,12 @@
-"""Kernels of SOFTMAX."""
+"""Kernels of SOFTMAX and LOG_SOFTMAX."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from tinygen.ir.fixed_point import quantize_multiplier
 from tinygen.ir.ops.base import Node
-from tinygen.ir.ops.softmax import Softmax
+from tinygen.ir.ops.softmax import LogSoftmax, Softmax, halves_of_exp, halves_of_reciprocal
 from tinygen.lowering.plan import Constant, KernelPlan, kernel
 
 # Cycles of the ESP32-C3's core: of an element, of a row.
@@ -29,7 +30,8 @@ def softmax_s8_shares(node: Node) -> KernelPlan | None:
 def _of_codes(node: Node, template: str, element: float, row: float, headers: tuple[str, ...]) -> KernelPlan | None:
     op = node.op
     assert isinstance(op, Softmax)
-    if node.output.is_float:
+    halves = node.output.dtype == np.int16
+    if node.input(0).dtype != np.int8 or (halves and template != "softmax_s8"):
         return None
     depth = node.output.shape[-1]
     table = op.exponentials(node).astype(np.int32)
@@ -37,27 +39,86 @@ def _of_codes(node: Node, template: str, element: float, row: float, headers: tu
     return KernelPlan(
         template=f"elementwise/{template}.c.j2",
         stem=template,
-        context={"rows": rows, "depth": depth, "known": len(table), "short": depth <= _SHORT},
+        context={"rows": rows, "depth": depth, "known": len(table), "short": depth <= _SHORT, "halves": halves},
         constants=(Constant("exponentials", table, "exp(-beta * scale * d) with 31 fractional bits"),),
-        inplace=((0, 0),),
+        inplace=() if halves else ((0, 0),),
         headers=headers,
         cycles=element * node.output.size + row * rows,
     )
 
 
+@kernel(Softmax, name="softmax_s16")
+def softmax_s16(node: Node) -> KernelPlan | None:
+    """Exponentials and the reciprocal of their sum by interpolation."""
+    op = node.op
+    assert isinstance(op, Softmax)
+    if node.input(0).dtype != np.int16:
+        return None
+    depth = node.output.shape[-1]
+    multiplier, shift = quantize_multiplier(op.real_scale(node))
+    return KernelPlan(
+        template="elementwise/softmax_s16.c.j2",
+        stem="softmax_s16",
+        context={
+            "rows": node.output.size // depth,
+            "depth": depth,
+            "multiplier": multiplier,
+            "shift": shift,
+        },
+        constants=(
+            Constant("exponentials", halves_of_exp(), "exp(x) from x = -10 to 0, with 15 fractional bits"),
+            Constant("reciprocals", halves_of_reciprocal(), "1 / (1 + x) from x = 0 to 1, with 15 fractional bits"),
+        ),
+        inplace=((0, 0),),
+        headers=("tinygen_math.h", "tinygen_interpolated.h"),
+        cycles=60.0 * node.output.size,
+    )
+
+
+@kernel(LogSoftmax, name="log_softmax_s8")
+def log_softmax_s8(node: Node) -> KernelPlan | None:
+    """A table of exponentials, one logarithm per row."""
+    op = node.op
+    assert isinstance(op, LogSoftmax)
+    if node.output.is_float:
+        return None
+    depth = node.output.shape[-1]
+    table = op.exponentials(node).astype(np.int32)
+    multiplier, shift, reach = op.scaling(node)
+    return KernelPlan(
+        template="elementwise/log_softmax_s8.c.j2",
+        stem="log_softmax_s8",
+        context={
+            "rows": node.output.size // depth,
+            "depth": depth,
+            "known": len(table),
+            "multiplier": multiplier,
+            "shift": shift,
+            "reach": reach,
+            "back": list(op.back(node)),
+        },
+        constants=(Constant("exponentials", table, "exp(-scale * d) with 31 fractional bits"),),
+        inplace=((0, 0),),
+        headers=("tinygen_math.h", "tinygen_logarithm.h"),
+        cycles=45.0 * node.output.size + 300.0 * (node.output.size // depth),
+    )
+
+
 @kernel(Softmax, name="softmax_f32")
+@kernel(LogSoftmax, name="log_softmax_f32")
 def softmax_f32(node: Node) -> KernelPlan | None:
     """Plain, in single precision."""
     op = node.op
-    assert isinstance(op, Softmax)
+    assert isinstance(op, Softmax | LogSoftmax)
     if not node.output.is_float:
         return None
-    depth = node.output.shape[-1]
+    depth, logarithm = node.output.shape[-1], isinstance(op, LogSoftmax)
+    headers = ("tinygen_math.h", "tinygen_float.h")
     return KernelPlan(
         template="elementwise/softmax_f32.c.j2",
-        stem="softmax_f32",
-        context={"rows": node.output.size // depth, "depth": depth, "beta": op.beta},
+        stem=f"{op.KIND}_f32",
+        context={"rows": node.output.size // depth, "depth": depth, "beta": op.factor, "logarithm": logarithm},
         inplace=((0, 0),),
-        headers=("tinygen_math.h", "tinygen_float.h"),
+        headers=(*headers, "tinygen_elementary.h") if logarithm else headers,
         cycles=60.0 * node.output.size,
     )

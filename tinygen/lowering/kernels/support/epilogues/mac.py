@@ -78,7 +78,8 @@ def scaling(node: Node, low: int, high: int) -> tuple[str, dict[str, np.ndarray]
     """The C function that scales an accumulator to a result in [low, high], and its arguments per weight scale."""
     rounding, upward = semantics.rounding_of(node)
     if rounding is not Rounding.REAL:
-        function = "tg_requantize_64" if node.output.dtype == np.int16 else "tg_requantize"
+        wide = node.output.dtype == np.int16 and rounding is not Rounding.NARROW
+        function = "tg_requantize_64" if wide else "tg_requantize"
         if upward == node.output.shape[-1]:
             function = "tg_requantize_upwards"
         return function, _factors(list(zip(*semantics.multipliers(node), strict=True)))

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from tinygen.ir.fixed_point import Rounding
+from tinygen.ir.ops import mac as semantics
 from tinygen.ir.ops.base import Node
 from tinygen.lowering.kernels.support.epilogues import mac
 from tinygen.lowering.plan import Constant
@@ -26,7 +28,8 @@ class PlainLoops:
     """The arithmetic of one layer.
 
     Attributes:
-        context: template values: real, wide, input_type, weight_type, acc_type, input_zero, and those of the epilogue.
+        context: template values: real, halves (int16 codes), wide (64-bit sums), input_type, weight_type, acc_type,
+            input_zero, and those of the epilogue.
         constants: bias, and what the epilogue has.
         headers: of the epilogue, beside tinygen_math.h.
     """
@@ -42,10 +45,13 @@ def plain_loops(node: Node, kind: str) -> PlainLoops | None:
     if node.output.dtype != output or not node.input(1).is_constant:
         return None
     channels = node.output.shape[-1]
-    bias = mac.bias_or_zeros(node, channels, _BIASES[kind])
+    narrow = semantics.rounding_of(node)[0] is Rounding.NARROW
+    accumulator = "int32_t" if narrow else accumulator
+    bias = mac.bias_or_zeros(node, channels, np.int32 if narrow else _BIASES[kind])
     context = {
         "real": kind == "f32",
-        "wide": kind == "s16",
+        "halves": kind == "s16",
+        "wide": kind == "s16" and not narrow,
         "input_type": x,
         "weight_type": weight,
         "acc_type": accumulator,
