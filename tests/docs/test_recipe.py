@@ -36,7 +36,7 @@ def apply(page: str, copy: Path) -> list[str]:
 
 @pytest.mark.long
 def test_an_operator_is_added_as_the_page_says(tmp_path: Path) -> None:
-    """LiteRT, semantics, host C and the emulated board give the same codes of an EXP model."""
+    """LiteRT, semantics, host C and the emulated board give the same codes of a BITWISE_XOR model."""
     from ai_edge_litert.schema_py_generated import BuiltinOperator
 
     from tests.support.tflite_builder import ModelSpec, TensorSpec, build
@@ -48,12 +48,14 @@ def test_an_operator_is_added_as_the_page_says(tmp_path: Path) -> None:
         (copy / name).symlink_to(ROOT / name)
     assert len(apply((ROOT / "docs" / "architecture.md").read_text(), copy)) == 5
 
-    x, y = TensorSpec((1, 4, 4, 8), "int8", 0.02, -7), TensorSpec((1, 4, 4, 8), "int8", 0.08, -100)
-    (tmp_path / "exp.tflite").write_bytes(build(ModelSpec(BuiltinOperator.EXP, [x], [y], version=2)))
-    codes = np.arange(-128, 128, dtype=np.int8).reshape(2, 4, 4, 8)
-    np.savez(tmp_path / "x.npz", x=codes)
+    x, y = TensorSpec((2, 4, 4, 8), "int8"), TensorSpec((2, 4, 4, 8), "int8")
+    codes = np.arange(-128, 128, dtype=np.int8)
+    mask = TensorSpec((4, 8), "int8", data=codes[::8].reshape(4, 8))
+    spec = ModelSpec(BuiltinOperator.BITWISE_XOR, [x, mask], [y])
+    (tmp_path / "xor.tflite").write_bytes(build(spec))
+    np.savez(tmp_path / "x.npz", x=codes.reshape(1, 2, 4, 4, 8))
     program = "import tinygen; from tinygen.cli import main; assert 'copy' in tinygen.__file__; main()"
-    command = [sys.executable, "-c", program, "verify", "exp.tflite", "--inputs", "x.npz"]
+    command = [sys.executable, "-c", program, "verify", "xor.tflite", "--inputs", "x.npz"]
     environment = {**os.environ, "PYTHONPATH": str(copy)}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

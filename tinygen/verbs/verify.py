@@ -18,6 +18,7 @@ from tinygen.builds.library import LayerDifference, LibrarySemantics, library_se
 from tinygen.builds.oracle import LiteRt
 from tinygen.builds.oracle_names import Oracle
 from tinygen.builds.plain import to_plain
+from tinygen.builds.sound_oracles import sound_oracles
 from tinygen.errors import FitError
 from tinygen.files import temporary_folder
 from tinygen.frontends.memory import MemoryModel
@@ -168,7 +169,7 @@ def verify(
     if how.limit is not None:
         samples = samples.head(how.limit)
     home = Oracle.OPTIMIZED if options.arithmetic == Arithmetic.OPTIMIZED else Oracle.REF
-    oracles = (how.oracles or (home,)) if _is_tflite(model) else ()
+    oracles = _oracles(model, first, how.oracles, home)
     with ExitStack() as stack:
         folder = stack.enter_context(temporary_folder())
         devices = []
@@ -186,7 +187,7 @@ def verify(
             for device in devices:
                 device.select(network.names.index(one.name))
             library = library_semantics(one.graph, manifest.section(label or None))
-            trial = _Trial(model, one.graph, samples, devices, oracles, home, library, label)
+            trial = _Trial(model, one.graph, samples, devices, oracles.chosen, oracles.home, library, label)
             parts.append(trial.run(progress))
     return VerifyReport(
         model=model.name if isinstance(model, MemoryModel) else str(model),
@@ -196,9 +197,32 @@ def verify(
         accuracy=None if samples.labels is None else {name: n for part in parts for name, n in part.right.items()},
         library=tuple(difference for part in parts for difference in part.library),
         library_outputs=_added([part.library_outputs for part in parts if part.library_outputs is not None]),
-        warnings=manifest.warnings,
+        warnings=(*manifest.warnings, *oracles.notes),
         gated_layers=manifest.gated_layers,
     )
+
+
+@dataclass(frozen=True)
+class _Oracles:
+    """LiteRT's kernel sets for a model; none for other files than .tflite.
+
+    Attributes:
+        chosen: to compare with; the first is the oracle.
+        home: the set whose arithmetic the graph has, or what takes its place.
+        notes: what the user should know of them.
+    """
+
+    chosen: tuple[Oracle, ...]
+    home: Oracle
+    notes: tuple[str, ...] = ()
+
+
+def _oracles(model: Path | MemoryModel, graph: Graph, asked: Sequence[Oracle], home: Oracle) -> _Oracles:
+    if not (isinstance(model, Path) and _is_tflite(model)):
+        return _Oracles((), home)
+    found, notes = sound_oracles(model, graph, tuple(dict.fromkeys((*asked, home))))
+    chosen = tuple(one for one in found if one in asked) or found
+    return _Oracles(chosen, home if home in found or not found else found[0], notes)
 
 
 def _built(model: Path | MemoryModel, folder: Path, options: BuildOptions, board: str) -> BuildReport:

@@ -1,0 +1,47 @@
+"""Which of LiteRT's kernel sets a model can be compared with: the reference one lacks operators, and has a fault."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tinygen.builds.oracle import LiteRt
+from tinygen.builds.oracle_names import Oracle
+from tinygen.errors import ModelError
+from tinygen.ir.graph import Graph
+from tinygen.ir.ops.reduce import Sum
+
+_MISREAD = (np.int8, np.int16)
+_MISSING = re.compile(r"Didn't find op for builtin opcode '(\w+)' version '(\d+)'")
+
+
+def sound_oracles(path: Path, graph: Graph, oracles: Sequence[Oracle]) -> tuple[tuple[Oracle, ...], tuple[str, ...]]:
+    """The kernel sets to compare with in the place of others, and a sentence for each change.
+
+    The reference set lacks CEIL, ROUND and ELU, and the newest versions of some operators: then the optimised set takes
+    its place. Its kernel of SUM reads int8 and int16 codes as uint8 (kernels/reduce.cc, `QuantizedMeanOrSum`), so that
+    nothing can be compared with it.
+
+    Raises:
+        ModelError: LiteRT refuses the model.
+    """
+    if Oracle.REF not in oracles:
+        return tuple(oracles), ()
+    sums = [op.name for op in graph.ops if isinstance(op, Sum) and graph.tensors[op.outputs[0]].dtype in _MISREAD]
+    if sums:
+        text = f"LiteRT's reference kernel of SUM ({sums[0]}) reads signed codes as unsigned: not compared with it"
+        return tuple(one for one in oracles if one is not Oracle.REF), (text,)
+    try:
+        LiteRt(path, Oracle.REF)
+    except ModelError as error:
+        missing = _MISSING.search(str(error))
+        if missing is None:
+            raise
+        name, version = missing.groups()
+        text = f"LiteRT's reference kernels lack {name} (version {version}): compared with the optimised ones"
+        others = (Oracle.OPTIMIZED if one is Oracle.REF else one for one in oracles)
+        return tuple(dict.fromkeys(others)), (text,)
+    return tuple(oracles), ()
