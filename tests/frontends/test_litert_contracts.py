@@ -181,6 +181,29 @@ REFUSED: dict[str, bytes] = {
     "16-bit 't0' has zero point 1": simple(
         "ADD", [codes(4, zero=1, dtype="int16"), codes(4, dtype="int16")], [codes(4, dtype="int16")], "AddOptions"
     ),
+    "'t1' has scale 0.0001, only 1/32768 is possible": simple(
+        "TANH", [codes(4, dtype="int16")], [codes(4, scale=1e-4, dtype="int16")]
+    ),
+    "'t1' has scale 0.25 and zero point 0, only 1/16 and 127 are possible": simple(
+        "LOG_SOFTMAX", [FLAT], [codes(1, 4, scale=0.25)]
+    ),
+    "'t1' has scale 0.25 and zero point 0, only 1/128 and 0 are possible": simple(
+        "L2_NORMALIZATION", [FLAT], [codes(1, 4, scale=0.25)], "L2NormOptions"
+    ),
+    "it has a fused activation": simple(
+        "L2_NORMALIZATION", [FLAT], [codes(1, 4, scale=1 / 128)], "L2NormOptions", fusedActivationFunction=1
+    ),
+    "'plain' is int8 without a scale": simple("LOG", [TensorSpec((4,), "int8", name="plain")], [codes(4)]),
+    # LiteRT ends the process.
+    "is too fine for its operands'": simple(
+        "SQUARED_DIFFERENCE", [codes(4), codes(4)], [codes(4, scale=1e-6)], "SquaredDifferenceOptions"
+    ),
+    "its operands have 1 and 2 dimensions": simple(
+        "ATAN2", [TensorSpec((4,), "float32"), TensorSpec((1, 4), "float32")], [TensorSpec((4,), "float32")]
+    ),
+    "is quantized uint8, not int8 or int16": simple(
+        "REDUCE_PROD", [codes(4, dtype="uint8"), constant(0)], [codes(dtype="uint8")], "ReducerOptions"
+    ),
     # Windows and reductions.
     "its stride_h is 0": simple(
         "AVERAGE_POOL_2D", [X], [codes(1, 4, 4, 2, zero=3)], "Pool2DOptions", strideW=1, filterWidth=1, filterHeight=1

@@ -48,6 +48,26 @@ def binary(name: str, *scales: float, dtype: str = "int8", **values: Any) -> Mod
     return ModelSpec(getattr(BuiltinOperator, name), [a, b], [y], **options(f"{name.title()}Options", **values))
 
 
+def of_integers(name: str, dtype: str = "int32") -> ModelSpec:
+    a, b, y = (TensorSpec((4,), dtype) for _ in range(3))
+    return ModelSpec(getattr(BuiltinOperator, name), [a, b], [y])
+
+
+def product(scale: float) -> ModelSpec:
+    x, y = TensorSpec((2, 1), "int8", 1.0), TensorSpec((2,), "int8", scale)
+    return ModelSpec(BuiltinOperator.REDUCE_PROD, [x, integers(1)], [y], **options("ReducerOptions"))
+
+
+def softmax_of_halves(scale: float) -> ModelSpec:
+    x, y = TensorSpec((1, 4), "int16", scale), TensorSpec((1, 4), "int16", 1 / 32768)
+    return ModelSpec(BuiltinOperator.SOFTMAX, [x], [y], **options("SoftmaxOptions", beta=1.0))
+
+
+def log_softmax(depth: int) -> ModelSpec:
+    x, y = TensorSpec((1, depth), "int8", 0.1), TensorSpec((1, depth), "int8", 1 / 16, 127)
+    return ModelSpec(BuiltinOperator.LOG_SOFTMAX, [x], [y])
+
+
 def concatenation(scale: float, **values: int) -> ModelSpec:
     a, b = TensorSpec((2,), "int8", 0.1), TensorSpec((2,), "int8", scale)
     chosen = options("ConcatenationOptions", **values)
@@ -86,7 +106,13 @@ REFUSED = {
     "aligned corners with half-pixel": resize((1, 2, 2, 1), (4, 4), alignCorners=True, halfPixelCenters=True),
     "more than 32768": resize((1, 40000, 1, 1), (100, 1)),
     "resizing 700 to 9001 would read beyond": resize((1, 700, 1, 1), (9001, 1)),
-    "int16 is not supported": resize((1, 2, 2, 1), (4, 4), "int16"),
+    "int32 is not supported": resize((1, 2, 2, 1), (4, 4), "int32"),
+    "an output scale of 1e-07 is too small": binary("DIV", 1.0, 1.0, 1e-7),
+    "only float32 is supported, not int32": of_integers("POW"),
+    "int64 is not supported": of_integers("FLOOR_MOD", "int64"),
+    "too small for products": product(1e-9),
+    "an input scale of 8 is too large": softmax_of_halves(8.0),
+    "rows of 4,096 elements": log_softmax(4096),
     "too small for these operands": binary("ADD", 1.0, 1.0, 1e-7),
     "scales are too far apart": binary("MUL", 1e30, 1e30, 1e-9),
     "right shifts by 1 and 1": binary("ADD", 0.5, 0.5, 1.0, dtype="int16", potScaleInt16=True),

@@ -65,8 +65,8 @@ class _OfFloats(Binary):
     """A function of two floats."""
 
     def check(self, node: Node) -> None:
+        node.require(node.output.is_float, f"only float32 is supported, not {node.output.dtype.name}")
         super().check(node)
-        node.require(node.output.is_float, "only float32 is supported")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -179,10 +179,10 @@ class LogSoftmax(_OfRows):
         node.require(x.dtype == output.dtype == np.int8, "only int8 and float32 are supported")
         node.require(output.scale == 1 / 16 and output.zero_point == 127, "output must have scale 1/16, zero point 127")
         multiplier, shift, _ = self.scaling(node)
-        node.require(
-            shift > 1 or (shift == 1 and multiplier > 1 << 30), f"its input's scale {x.scale:.3g} is too small"
-        )
-        node.require(x.shape[-1] <= 1 << _SUM_INTEGER_BITS, f"rows of {x.shape[-1]} elements are longer than 4,096")
+        large = shift > 1 or (shift == 1 and multiplier > 1 << 30)
+        node.require(large, f"its input's scale {x.scale:.3g} is too small")
+        # The sum of as many powers fits Q12.
+        node.require(x.shape[-1] < 1 << _SUM_INTEGER_BITS, f"rows of {x.shape[-1]:,} elements are longer than 4,095")
 
     def back(self, node: Node) -> tuple[int, int]:
         """(multiplier, shift) from Q5 to codes."""
