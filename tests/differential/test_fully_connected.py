@@ -10,7 +10,7 @@ import numpy as np
 from ai_edge_litert.schema_py_generated import BuiltinOperator, Padding, TensorType
 
 from tests.support.cases import ACTIVATIONS, Draw, differential, log_uniform, scale_of
-from tests.support.differential import compare, random_codes
+from tests.support.differential import compare, compare_models, random_codes
 from tests.support.tflite_builder import ModelSpec, TensorSpec, build, options
 from tinygen.frontends.tflite import read_tflite
 from tinygen.lowering.lower import lower
@@ -125,6 +125,17 @@ def transpose_conv(draw: Draw, dtype: str) -> ModelSpec:
         label=f"TRANSPOSE_CONV {dtype}",
         version=4,
     )
+
+
+def test_output_shape_of_an_input() -> None:
+    """It can only ask for the shape that the output has."""
+    shape = TensorSpec((4,), "int32")
+    weights = TensorSpec((3, 2, 2, 2), "int8", 0.01, data=np.arange(-12, 12, dtype=np.int8).reshape(3, 2, 2, 2))
+    x, y = TensorSpec((1, 2, 3, 2), "int8", 0.1, 3), TensorSpec((1, 4, 6, 3), "int8", 0.05, -7)
+    chosen = options("TransposeConvOptions", padding=Padding.SAME, strideH=2, strideW=2)
+    model = build(ModelSpec(BuiltinOperator.TRANSPOSE_CONV, [shape, weights, x], [y], **chosen, version=3))
+    feed = [np.array(y.shape, np.int32), random_codes(x, np.random.default_rng(1))]
+    compare_models([model], [[feed]], ["TRANSPOSE_CONV int8"])
 
 
 def tied(draw: Draw, dtype: str) -> ModelSpec:

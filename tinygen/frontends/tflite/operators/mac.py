@@ -33,7 +33,9 @@ def batch_matmul(operator: Operator) -> Op:
 @converts(tflite.BuiltinOperator.TRANSPOSE_CONV)
 def transpose_conv(operator: Operator) -> Op:
     options = operator.options(tflite.TransposeConvOptions)
-    shape = [int(v) for v in operator.constant(0, "output shape").reshape(-1)]
+    # An operand computed at run time can only ask for the shape that the output has: that is static.
+    given = operator.inputs[0]
+    shape = given.data.reshape(-1).tolist() if given and given.data is not None else list(operator.outputs[0].shape)
     operator.require(len(shape) == 4, f"output shape {shape}")
     common = operator.common()
     names = common["inputs"]
