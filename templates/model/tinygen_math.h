@@ -120,6 +120,28 @@ static inline int32_t tg_one_over_one_plus(int32_t a)
     return tg_shift_left_saturating(x, 1);
 }
 
+/*
+ * 1 / sqrt(x) is about root * 2^(-46 - exponent), right to 24 bits; x is at most 2^62, and 0 is taken as 1. With m =
+ * x / 4^exponent, 2^30 <= m < 2^32, Newton's steps for the root of m / 2^32 begin at 2.13 - 1.22 m / 2^32.
+ */
+static inline int32_t tg_inverse_root(uint64_t x, int32_t *exponent)
+{
+    uint64_t m = x > 0U ? x : 1U;
+    *exponent = 0;
+    for (; m < UINT32_C(0x40000000); m <<= 2) {
+        *exponent -= 1;
+    }
+    for (; m > UINT32_MAX; m >>= 2) {
+        *exponent += 1;
+    }
+    uint32_t root = UINT32_C(2290044350) - (uint32_t)((m * UINT32_C(1308601373)) >> 32);
+    for (int32_t i = 0; i < 3; i++) {
+        const uint32_t square = (uint32_t)((((m * root) >> 32) * root) >> 31);
+        root = (uint32_t)(((uint64_t)root * ((UINT32_C(3) << 29) - square)) >> 30);
+    }
+    return (int32_t)root;
+}
+
 /* x * multiplier * 2^(shift - 31), with TFLite's two roundings. */
 static inline int32_t tg_requantize(int32_t x, int32_t multiplier, int32_t shift)
 {

@@ -29,6 +29,7 @@ from tinygen.ir.ops.integer_add import IntegerAdd
 from tinygen.ir.ops.mask_channels import MaskChannels
 from tinygen.ir.ops.mix_weights import MixWeights
 from tinygen.ir.ops.movement import BroadcastTo, Split, StridedSlice, Transpose, Unpack
+from tinygen.ir.ops.normalization import Normalization
 from tinygen.ir.ops.pad import Pad
 from tinygen.ir.ops.positive_channels import PositiveChannels
 from tinygen.ir.ops.quantize import Dequantize, Quantize
@@ -241,6 +242,14 @@ def _(op: Softmax, node: Node, flows: Flows) -> Rule:
     if _axis(flows) == len(node.output.shape) - 1:
         return on_whole_windows(op, node, flows)
     return _frame_by_frame(op, node, flows, _axis(flows))
+
+
+@rule_of.register
+def _(op: Normalization, node: Node, flows: Flows) -> Rule:
+    axis = _axis(flows)
+    if axis in op.axes or op.varies_along(node, axis):
+        return on_whole_windows(op, node, flows)
+    return _frame_by_frame(op, node, flows, axis)
 
 
 @rule_of.register(FullyConnected)

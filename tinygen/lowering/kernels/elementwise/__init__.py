@@ -1,4 +1,4 @@
-"""Element by element: sums, products, maxima, functions of one operand, requantization; softmax.
+"""Element by element: sums, products, maxima, functions of one operand, requantization; softmax, normalization.
 
 ==================  =========  ==================================================================
 module              cores      when
@@ -15,6 +15,7 @@ select              any        one of two operands, by a condition
 cast                any        numbers in another type
 unary               any        8-bit codes by table, four at a time where that pays; floats
 prelu               any        PRELU; on int8 one product and one rounding
+normalization       any        LayerNorm, GroupNorm, InstanceNorm, RMSNorm of codes and of floats
 requantize          any        a separate requantization
 softmax             any        int8 and float; int8 by shares where a table of exponentials fits
 ==================  =========  ==================================================================
