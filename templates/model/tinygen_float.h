@@ -73,6 +73,22 @@ static inline float tg_expm1(float x)
     return 2.0f * t / (1.0f - t);
 }
 
+/* log(1 + exp(x)): with e = exp(-|x|) and s = e / (2 + e), log(1 + e) is 2 (s + s^3 / 3 + s^5 / 5 + ...), s <= 1/3. */
+static inline float tg_softplus(float x)
+{
+    const float e = tg_exp(x < 0.0f ? x : -x);
+    const float s = e / (2.0f + e);
+    const float q = s * s;
+    float p = 1.53846154e-1f;
+    p = p * q + 1.81818182e-1f;
+    p = p * q + 2.22222222e-1f;
+    p = p * q + 2.85714286e-1f;
+    p = p * q + 0.4f;
+    p = p * q + 6.66666667e-1f;
+    p = p * q + 2.0f;
+    return (x < 0.0f ? 0.0f : x) + s * p;
+}
+
 /* x times the normal distribution's integral up to x. Abramowitz and Stegun, 7.1.26: erfc(a), error below 1.5e-7. */
 static inline float tg_gelu(float x)
 {

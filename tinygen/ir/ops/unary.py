@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import ClassVar
 
@@ -28,7 +28,7 @@ from tinygen.ir.fixed_point import (
     round_half_away,
     rounding_divide_by_pot,
 )
-from tinygen.ir.ops.base import Node, Op, Stripe
+from tinygen.ir.ops.base import LATER, Node, Op, Stripe
 from tinygen.ir.tensor import Shape
 
 LOGISTIC_CUTOFF = -9.0
@@ -271,12 +271,21 @@ def _erfc(x: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, kw_only=True)
 class Elu(Unary):
-    """x where x >= 0, exp(x) - 1 elsewhere."""
+    """x where x >= 0, exp(x) - 1 elsewhere.
+
+    Attributes:
+        alpha: what exp(x) - 1 is multiplied with.
+        scale: what both are multiplied with (SELU: Klambauer et al., "Self-Normalizing Neural Networks", 2017).
+    """
 
     KIND: ClassVar[str] = "elu"
 
+    alpha: float = field(default=1.0, metadata=LATER, repr=False)
+    scale: float = field(default=1.0, metadata=LATER, repr=False)
+
     def real(self, x: np.ndarray) -> np.ndarray:
-        return np.where(x < 0, np.expm1(np.minimum(x, 0).astype(np.float64)), x).astype(x.dtype)
+        wide = x.astype(np.float64)
+        return (self.scale * np.where(x < 0, self.alpha * np.expm1(np.minimum(wide, 0)), wide)).astype(x.dtype)
 
 
 @dataclass(frozen=True, kw_only=True)

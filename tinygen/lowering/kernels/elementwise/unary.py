@@ -11,6 +11,7 @@ from functools import partial
 import numpy as np
 
 from tinygen.ir.fixed_point import float_activation_range
+from tinygen.ir.ops.activations import HardSigmoid, Mish, Silu, Softplus
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.elementary import (
     Ceil,
@@ -34,7 +35,6 @@ from tinygen.lowering.plan import Constant, KernelPlan, kernel
 _FORMULAS = {
     Logistic: "tg_logistic(x)",
     Tanh: "tg_tanh(x)",
-    Elu: "x < 0.0f ? tg_expm1(x) : x",
     HardSwish: "x * tg_min_f32(tg_max_f32(x + 3.0f, 0.0f), 6.0f) / 6.0f",
     Abs: "x < 0.0f ? -x : x",
     Neg: "-x",
@@ -49,6 +49,8 @@ _FORMULAS = {
     Ceil: "tg_ceil(x)",
     Round: "tg_round_even(x)",
     Sign: "tg_sign(x)",
+    Silu: "x * tg_logistic(x)",
+    Mish: "x * tg_tanh(tg_softplus(x))",
 }
 _CYCLES = {Log: 60.0, Rsqrt: 35.0, Sin: 60.0, Cos: 60.0, Power: 1500.0}
 _FLOAT_HEADERS = ("tinygen_math.h", "tinygen_float.h")
@@ -66,7 +68,19 @@ def _formula(op: Unary) -> str:
         return "tg_gelu_tanh(x)" if op.approximate else "tg_gelu(x)"
     if isinstance(op, Power):
         return f"tg_pow(x, {float_literal(op.exponent)})"
+    if isinstance(op, Elu):
+        below = f"x < 0.0f ? {_times(op.alpha)}tg_expm1(x) : x"
+        return below if op.scale == 1 else f"{_times(op.scale)}({below})"
+    if isinstance(op, HardSigmoid):
+        ramp = f"x * {float_literal(op.slope)} + {float_literal(op.offset)}"
+        return f"tg_min_f32(tg_max_f32({ramp}, 0.0f), 1.0f)"
+    if isinstance(op, Softplus):
+        return "tg_softplus(x)" if op.beta == 1 else f"tg_softplus({_times(op.beta)}x) / {float_literal(op.beta)}"
     return _FORMULAS[type(op)]
+
+
+def _times(factor: float) -> str:
+    return "" if factor == 1 else f"{float_literal(factor)} * "
 
 
 def _table(node: Node, *, by_four: bool = False) -> KernelPlan | None:
@@ -111,7 +125,11 @@ def _float(node: Node) -> KernelPlan | None:
 
 _ELEMENTARY = (Ceil, Cos, Floor, Log, Power, Round, Rsqrt, Sign, Sin, Sqrt)
 
-for _op in (Logistic, Tanh, Gelu, Elu, HardSwish, Abs, Neg, LeakyRelu, Clamp, Exp, Square, *_ELEMENTARY):
+for _op in (
+    *(Logistic, Tanh, Gelu, Elu, HardSwish, Abs, Neg, LeakyRelu, Clamp),
+    *(Silu, HardSigmoid, Softplus, Mish, Exp, Square),
+    *_ELEMENTARY,
+):
     kernel(_op, name=f"{_op.KIND}_table", moves=True)(_table)
     kernel(_op, name=f"{_op.KIND}_table_by_four", family="tinygen", unless="armv6m")(_by_four)
     kernel(_op, name=f"{_op.KIND}_f32")(_float)
