@@ -168,9 +168,6 @@ def test_codes_of_constants() -> None:
 
 def test_refusals() -> None:
     samples = _samples(4)
-    module = Gated(lambda y: y.amax((2, 3)).reshape(4)[0] > torch.arange(2.0)[1] * y.max(dim=1).values.amax())
-    with pytest.raises(UnsupportedError, match=r"with indices is not supported\nUse amax"):
-        tinygen.export(module.eval(), samples[:1], float32=True)
     constant = Gated(lambda y: torch.ones(1) > 0.5)
     with pytest.raises(UnsupportedError, match="known when it is exported"):
         tinygen.export(constant.eval(), samples[:1], float32=True)

@@ -150,8 +150,19 @@ class _Walk:
         first = next(iter(node.all_input_nodes), None)
         value = node.meta.get("val")
         results = value if isinstance(value, list | tuple) else [value]
-        shapes = [tuple(int(size) for size in v.shape) for v in results if isinstance(v, torch.Tensor)]
-        return Call(target, where, arguments, tuple(shapes), first is not None and len(first.users) == 1, self.build)
+        shapes = [tuple(v.shape) for v in results if isinstance(v, torch.Tensor)]
+        if not all(isinstance(size, int) for shape in shapes for size in shape):
+            raise UnsupportedError("its result's shape depends on values", where=where)
+        return Call(
+            target,
+            where,
+            arguments,
+            tuple(shapes),
+            first is not None and len(first.users) == 1,
+            self.build,
+            frozenset(str(user.target).rpartition(".")[0] for user in node.users),
+            frozenset(user.args[1] for user in node.users if user.target is operator.getitem),
+        )
 
 
 class _BranchWalk(_Walk):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,8 @@ from tinygen.ir.branch import Branch
 from tinygen.ir.encodings import Affine, Encoding, Float32
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Node, Op
-from tinygen.ir.ops.movement import Transpose
+from tinygen.ir.ops.concatenation import Concatenation
+from tinygen.ir.ops.movement import StridedSlice, Transpose
 from tinygen.ir.ops.reshape import Reshape
 from tinygen.ir.tensor import Shape, Tensor
 
@@ -49,6 +50,11 @@ class Constant:
     @property
     def shape(self) -> Shape:
         return self.array.shape
+
+    @property
+    def whole_encoding(self) -> Affine | None:
+        """The encoding, if it is one for all elements: operands of elementwise operators have no other."""
+        return None if self.encoding and self.encoding.per_channel else self.encoding
 
 
 @dataclass
@@ -104,12 +110,24 @@ class Builder:
     ) -> str:
         """Adds an operator with one output; returns that tensor's name. Its shape follows from the inputs."""
         name = self.unique(f"{self.label}_{suffix}" if suffix else self.label)
-        op = kind(name=name, inputs=tuple(inputs), outputs=(name,), **attributes)
-        before = Tensor(name, (), encoding)
-        node = Node(op, tuple(self.tensors[i] if i else None for i in inputs), (before,))
-        self.tensors[name] = Tensor(name, tuple(int(size) for size in op.infer_shapes(node)[0]), encoding)
-        self.ops.append(op)
+        self._append(kind(name=name, inputs=tuple(inputs), outputs=(name,), **attributes), [encoding])
         return name
+
+    def add_several(
+        self, kind: type[Op], inputs: Sequence[str], encodings: Sequence[Encoding], **attributes: Any
+    ) -> list[str]:
+        """The same for an operator with an output per encoding."""
+        name = self.unique(self.label)
+        outputs = tuple(self.unique(f"{name}_{number}") for number in range(len(encodings)))
+        self._append(kind(name=name, inputs=tuple(inputs), outputs=outputs, **attributes), encodings)
+        return list(outputs)
+
+    def _append(self, op: Op, encodings: Sequence[Encoding]) -> None:
+        before = tuple(Tensor(name, (), encoding) for name, encoding in zip(op.outputs, encodings, strict=True))
+        shapes = op.infer_shapes(Node(op, tuple(self.tensors[i] if i else None for i in op.inputs), before))
+        for tensor, shape in zip(before, shapes, strict=True):
+            self.tensors[tensor.name] = replace(tensor, shape=tuple(int(size) for size in shape))
+        self.ops.append(op)
 
     def branch(self, index: str, inputs: Sequence[str], branches: Sequence[Graph]) -> list[str]:
         """Adds a branch operator over graphs with the same outputs; returns the names of its outputs."""
@@ -167,6 +185,56 @@ class Builder:
         memory = sorted(range(len(parts)), key=lambda part: layout.logical[part])
         return self._moved(Value(value.tensor, split), split.stored_as(memory))
 
+    def viewed(self, value: Value, shape: Sequence[int]) -> Value:
+        """The same elements, in PyTorch's order, in another shape; moved only if that needs it."""
+        layout = value.layout.viewed(shape)
+        if layout is None:
+            value = self.contiguous(value)
+            layout = value.layout.viewed(shape)
+        assert layout is not None
+        return Value(value.tensor, layout)
+
+    def permuted(self, value: Value, order: Sequence[int]) -> Value:
+        """Dimension i of the result is dimension `order[i]`; nothing is moved."""
+        return Value(value.tensor, value.layout.permuted(order))
+
+    def broadcast(self, value: Value, shape: Sequence[int]) -> Value:
+        """The value in a larger shape, its elements repeated along dimensions of size 1 and in front."""
+        if value.shape == tuple(shape):
+            return value
+        value = self.viewed(value, (1,) * (len(shape) - len(value.shape)) + value.shape)
+        for dim, size in enumerate(shape):
+            if size != value.shape[dim]:
+                value = self.joined([value] * size, dim)
+        return value
+
+    def joined(self, parts: Sequence[Value | Constant], dim: int) -> Value:
+        """The parts one after the other along a dimension, in the order of the first value's dimensions."""
+        first = next(part for part in parts if isinstance(part, Value))
+        _, order = self.plain(first)
+        names = [
+            self.constant(part.array.transpose(order), "part", part.whole_encoding)
+            if isinstance(part, Constant)
+            else self.stored(part, order)
+            for part in parts
+        ]
+        return self.fresh(self.add(Concatenation, names, axis=order.index(dim)), order)
+
+    def part(self, tensor: str, axis: int, begin: int, step: int, count: int) -> str:
+        """`count` elements along an axis of a tensor, from `begin` on."""
+        shape = self.tensors[tensor].shape
+        if (begin, step, count) == (0, 1, shape[axis]):
+            return tensor
+        axes = tuple(range(len(shape)))
+        return self.add(
+            StridedSlice,
+            [tensor],
+            begin=tuple(begin if i == axis else 0 for i in axes),
+            step=tuple(step if i == axis else 1 for i in axes),
+            count=tuple(count if i == axis else shape[i] for i in axes),
+            axes=axes,
+        )
+
     def contiguous(self, value: Value) -> Value:
         """The value in PyTorch's own order."""
         return Value(self.stored(value, range(len(value.shape))), Layout.dense(value.shape))
@@ -189,7 +257,7 @@ class Builder:
         """A constant operand for a tensor of that layout: of the tensor's shape, or one that is broadcast to it."""
         rank = len(layout.dims)
         array = np.asarray(constant.array, np.float32)
-        encoding = None if constant.encoding and constant.encoding.per_channel else constant.encoding
+        encoding = constant.whole_encoding
         if array.size == 1:
             return self.constant(array.reshape(1), "constant", encoding)
         array = array.reshape((1,) * (rank - array.ndim) + array.shape)

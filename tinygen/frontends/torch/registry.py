@@ -22,6 +22,8 @@ class Call:
         arguments: by their names in the operator's schema; defaults filled in.
         shapes: of its outputs.
         sole_reader: whether nothing else reads the first argument.
+        readers: operators that read the result, by their targets.
+        taken: indices of the results that are read, of an operator with several.
         build: collects the graph.
     """
 
@@ -31,6 +33,8 @@ class Call:
     shapes: tuple[tuple[int, ...], ...]
     sole_reader: bool
     build: Builder
+    readers: frozenset[str] = frozenset()
+    taken: frozenset[int] = frozenset()
 
     def __getitem__(self, name: str) -> Any:
         return self.arguments[name]

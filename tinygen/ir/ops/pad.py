@@ -1,14 +1,15 @@
-"""PAD, PADV2 and MIRROR_PAD."""
+"""PAD, PADV2 and MIRROR_PAD; borders that repeat an edge or wrap around."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import ClassVar
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import ClassVar, Literal
 
 import numpy as np
 
-from tinygen.ir.ops.base import Node, Op, Stripe
+from tinygen.ir.ops.base import LATER, Node, Op, Stripe
 from tinygen.ir.tensor import Shape
 
 PAD_LIMIT = 1 << 20
@@ -46,21 +47,49 @@ class Pad(Op):
         return [np.pad(values[0], self.paddings, constant_values=self.value)]
 
 
+class Beyond(Enum):
+    """What a border repeats."""
+
+    MIRROR = "mirror"
+    """The input, mirrored."""
+    EDGE = "edge"
+    """The outermost element."""
+    WRAP = "wrap"
+    """The input from its other end on."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class MirrorPad(Pad):
-    """Fills with the mirrored input; `symmetric` repeats the border element."""
+    """Fills with elements of the input.
+
+    Attributes:
+        symmetric: of a mirrored border: repeats the outermost element, too.
+        beyond: which elements a border has.
+    """
 
     KIND: ClassVar[str] = "mirror_pad"
 
     symmetric: bool
+    beyond: Beyond = field(default=Beyond.MIRROR, metadata=LATER, repr=False)
 
     def stripe(self, node: Node, first: int, end: int) -> Stripe | None:
         return None
 
     def check(self, node: Node) -> None:
         super().check(node)
+        if self.beyond is Beyond.EDGE:
+            return
+        inner = self.beyond is Beyond.MIRROR and not self.symmetric
         for size, pair in zip(node.input(0).shape, self.paddings, strict=True):
-            node.require(max(pair) <= size - (0 if self.symmetric else 1), f"paddings {pair} of {size} elements")
+            node.require(max(pair) <= size - inner, f"paddings {pair} of {size} elements")
 
     def evaluate(self, node: Node, values: Sequence[np.ndarray]) -> list[np.ndarray]:
-        return [np.pad(values[0], self.paddings, mode="symmetric" if self.symmetric else "reflect")]
+        return [self.extended(values[0], self.paddings)]
+
+    def extended(self, x: np.ndarray, paddings: Sequence[tuple[int, int]]) -> np.ndarray:
+        """An array with borders of these sizes."""
+        mirrored: Literal["symmetric", "reflect"] = "symmetric" if self.symmetric else "reflect"
+        mode: Literal["symmetric", "reflect", "edge", "wrap"] = mirrored
+        if self.beyond is not Beyond.MIRROR:
+            mode = "edge" if self.beyond is Beyond.EDGE else "wrap"
+        return np.pad(x, paddings, mode=mode)

@@ -1,8 +1,6 @@
-"""Comparisons, which compute conditions of torch.cond, and reductions to maximum and minimum."""
+"""Comparisons, which compute conditions of torch.cond."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -10,7 +8,6 @@ from tinygen.frontends.torch.builder import Constant, Value
 from tinygen.frontends.torch.registry import Call, converts
 from tinygen.ir.encodings import Plain
 from tinygen.ir.ops.compare import Compare, Relation
-from tinygen.ir.ops.reduce import Reduce, ReduceMax, ReduceMin
 
 _RELATIONS = {
     "aten.gt": Relation.GREATER,
@@ -45,32 +42,3 @@ def compare(call: Call) -> Value:
         other = call.build.constant(array.reshape(1), "threshold")
     made = call.build.add(Compare, [first.tensor, other], encoding=Plain("bool"), relation=relation)
     return Value(made, first.layout)
-
-
-@converts("aten.amax", "aten.max")
-def largest(call: Call) -> Value:
-    return _reduced(call, ReduceMax)
-
-
-@converts("aten.amin", "aten.min")
-def smallest(call: Call) -> Value:
-    return _reduced(call, ReduceMin)
-
-
-def _reduced(call: Call, kind: type[Reduce]) -> Value:
-    x = call.value("self")
-    rank = len(x.shape)
-    call.require("other" not in call.arguments, "of two tensors is not supported", "Use torch.maximum or minimum.")
-    given = call.get("dim") if call.get("dim") is not None else ()
-    fix = "Use amax or amin, which give no indices."
-    call.require(isinstance(given, Sequence), "with indices is not supported", fix)
-    dims = {dim % rank for dim in given} or set(range(rank))
-    tensor, order = call.build.plain(x)
-    axes = tuple(position for position, dim in enumerate(order) if dim in dims)
-    kept = call.build.add(kind, [tensor], axes=axes, keep_dims=True)
-    result = call.build.fresh(kept, order)
-    if call.get("keepdim", False):
-        return result
-    layout = result.layout.viewed([size for dim, size in enumerate(result.shape) if dim not in dims])
-    assert layout is not None
-    return Value(result.tensor, layout)

@@ -1,4 +1,4 @@
-"""Functions of single elements, and arithmetic of two tensors."""
+"""Arithmetic of two tensors, element by element, and powers that are products."""
 
 from __future__ import annotations
 
@@ -9,126 +9,29 @@ import numpy as np
 
 from tinygen.frontends.torch.builder import Constant, Value
 from tinygen.frontends.torch.registry import Call, converts
-from tinygen.ir.fixed_point import Activation
 from tinygen.ir.ops.base import Op
 from tinygen.ir.ops.binary import Add, Maximum, Minimum, Mul, Sub
-from tinygen.ir.ops.prelu import Prelu
-from tinygen.ir.ops.unary import Abs, Clamp, Elu, Gelu, HardSwish, LeakyRelu, Logistic, Neg, Tanh
 
-_ACTIVATIONS = {
-    (0.0, math.inf): Activation.RELU,
-    (0.0, 6.0): Activation.RELU6,
-    (-1.0, 1.0): Activation.RELU_N1_TO_1,
-}
-_FUNCTIONS: dict[str, type[Op]] = {
-    "aten.sigmoid": Logistic,
-    "aten.tanh": Tanh,
-    "aten.hardswish": HardSwish,
-    "aten.abs": Abs,
-    "aten.neg": Neg,
-}
-
-
-@converts(*_FUNCTIONS)
-def function(call: Call) -> Value:
-    x = call.value("self")
-    return Value(call.build.add(_FUNCTIONS[call.target], [x.tensor]), x.layout)
-
-
-@converts("aten.relu")
-def relu(call: Call) -> Value:
-    return _clamped(call, 0.0, math.inf)
-
-
-@converts("aten.relu6")
-def relu6(call: Call) -> Value:
-    return _clamped(call, 0.0, 6.0)
-
-
-@converts("aten.hardtanh")
-def hardtanh(call: Call) -> Value:
-    return _clamped(call, float(call["min_val"]), float(call["max_val"]))
-
-
-@converts("aten.clamp", "aten.clamp_min", "aten.clamp_max")
-def clamp(call: Call) -> Value:
-    bounds = [call.get("min"), call.get("max")]
-    call.require(not any(isinstance(bound, Value | Constant) for bound in bounds), "its bounds must be numbers")
-    low, high = bounds
-    return _clamped(call, -math.inf if low is None else float(low), math.inf if high is None else float(high))
-
-
-def _clamped(call: Call, low: float, high: float) -> Value:
-    x = call.value("self")
-    if (low, high) in _ACTIVATIONS:
-        return Value(call.build.add(Clamp, [x.tensor], activation=_ACTIVATIONS[low, high]), x.layout)
-    tensor = x.tensor
-    for kind, bound in ((Maximum, low), (Minimum, high)):
-        if math.isfinite(bound):
-            operand = call.build.constant(np.array([bound]), "bound")
-            tensor = call.build.add(kind, [tensor, operand], kind.KIND)
-    return Value(tensor, x.layout)
-
-
-@converts("aten.leaky_relu")
-def leaky_relu(call: Call) -> Value:
-    x = call.value("self")
-    return Value(call.build.add(LeakyRelu, [x.tensor], alpha=float(call["negative_slope"])), x.layout)
-
-
-@converts("aten.prelu")
-def prelu(call: Call) -> Value:
-    x, alpha = call.value("self"), call.array("weight")
-    assert alpha is not None
-    shape = (1, -1, *[1] * (len(x.shape) - 2)) if alpha.size > 1 else (1,)
-    operand = call.build.operand(Constant(alpha.reshape(shape)), x.layout, x.tensor)
-    return Value(call.build.add(Prelu, [x.tensor, operand]), x.layout)
-
-
-@converts("aten.gelu")
-def gelu(call: Call) -> Value:
-    x = call.value("self")
-    return Value(call.build.add(Gelu, [x.tensor], approximate=call["approximate"] == "tanh"), x.layout)
-
-
-@converts("aten.elu")
-def elu(call: Call) -> Value:
-    x = call.value("self")
-    plain = all(call.get(name, 1) == 1 for name in ("alpha", "scale", "input_scale"))
-    call.require(plain, "only ELU with alpha 1 is supported", "Use nn.ELU() with alpha=1.")
-    return Value(call.build.add(Elu, [x.tensor]), x.layout)
-
-
-@converts("aten.silu")
-def silu(call: Call) -> Value:
-    x = call.value("self")
-    gate = call.build.add(Logistic, [x.tensor], "sigmoid")
-    return Value(call.build.add(Mul, [x.tensor, gate]), x.layout)
-
-
-@converts("aten.hardsigmoid")
-def hardsigmoid(call: Call) -> Value:
-    """relu6(x + 3) / 6"""
-    x, build = call.value("self"), call.build
-    ramp = build.add(Add, [x.tensor, build.constant(np.array([3.0]), "three")], "ramp", activation=Activation.RELU6)
-    return Value(build.add(Mul, [ramp, build.constant(np.array([1 / 6]), "sixth")]), x.layout)
+READERS = frozenset(
+    f"aten.{name}" for name in ("add", "sub", "rsub", "mul", "div", "maximum", "minimum", "addcmul", "lerp")
+)
+"""Operators that broadcast what they read themselves."""
 
 
 @converts("aten.add", "aten.sub")
 def add(call: Call) -> Value:
-    call.require(call.get("alpha", 1) == 1, f"alpha {call.get('alpha')} is not supported")
-    return _binary(call, Add if call.target == "aten.add" else Sub, call["self"], call["other"])
+    other = scaled(call, call["other"], float(call.get("alpha", 1)))
+    return _result(call, Add if call.target == "aten.add" else Sub, call["self"], other)
 
 
 @converts("aten.rsub")
 def rsub(call: Call) -> Value:
-    call.require(call.get("alpha", 1) == 1, f"alpha {call.get('alpha')} is not supported")
-    return _binary(call, Sub, call["other"], call["self"])
+    return _result(call, Sub, call["other"], scaled(call, call["self"], float(call.get("alpha", 1))))
 
 
 @converts("aten.mul")
 def mul(call: Call) -> Value:
-    return _binary(call, Mul, call["self"], call["other"])
+    return _result(call, Mul, call["self"], call["other"])
 
 
 @converts("aten.div")
@@ -139,54 +42,100 @@ def div(call: Call) -> Value:
     call.require(call.get("rounding_mode") is None, "integer division is not supported")
     divisor = np.asarray(other.array if isinstance(other, Constant) else other, np.float64)
     call.require(bool(np.all(divisor != 0)), "divides by zero")
-    return _binary(call, Mul, call["self"], Constant(1 / divisor))
+    return _result(call, Mul, call["self"], Constant(1 / divisor))
 
 
 @converts("aten.maximum", "aten.minimum")
 def extremum(call: Call) -> Value:
-    return _binary(call, Maximum if call.target == "aten.maximum" else Minimum, call["self"], call["other"])
+    return _result(call, Maximum if call.target == "aten.maximum" else Minimum, call["self"], call["other"])
 
 
-def _binary(call: Call, kind: type[Op], a: Any, b: Any) -> Value:
-    values = [v if isinstance(v, Value | Constant) else Constant(np.array([v])) for v in (a, b)]
+@converts("aten.addcmul")
+def addcmul(call: Call) -> Value:
+    """self + value * tensor1 * tensor2"""
+    first = scaled(call, call["tensor1"], float(call["value"]))
+    product = binary(call, Mul, first, call["tensor2"], suffix="product")
+    return _result(call, Add, call["self"], product)
+
+
+@converts("aten.lerp")
+def lerp(call: Call) -> Value:
+    """self + weight * (end - self)"""
+    away = binary(call, Sub, call["end"], call["self"], suffix="away")
+    return _result(call, Add, call["self"], binary(call, Mul, away, call["weight"], suffix="part"))
+
+
+@converts("aten.pow", "aten.square")
+def power(call: Call) -> Value:
+    """Small whole powers, as products."""
+    x, exponent = call.value("self"), 2 if call.target == "aten.square" else call["exponent"]
+    whole = not isinstance(exponent, Value | Constant) and float(exponent) in (1, 2, 3, 4)
+    call.require(whole, f"the power {exponent} is not supported", "Supported: 1, 2, 3 and 4.")
+    square = x if exponent == 1 else binary(call, Mul, x, x)
+    if exponent == 4:
+        return binary(call, Mul, square, square)
+    return binary(call, Mul, square, x) if exponent == 3 else square
+
+
+def scaled(call: Call, value: Any, factor: float) -> Any:
+    """A value, a constant or a number, times a number."""
+    if factor == 1:
+        return value
+    if isinstance(value, Value):
+        operand = call.build.constant(np.array([factor]), "factor")
+        return Value(call.build.add(Mul, [value.tensor, operand], "scaled"), value.layout)
+    return Constant(np.asarray(value.array * factor)) if isinstance(value, Constant) else factor * value
+
+
+def _result(call: Call, kind: type[Op], a: Any, b: Any) -> Value:
+    """The call's result: operands may be less than it, if what expanded them left that to their readers."""
+    return call.build.broadcast(binary(call, kind, a, b), call.shapes[0])
+
+
+def binary(call: Call, kind: type[Op], a: Any, b: Any, suffix: str = "") -> Value:
+    """An operator on two values, constants or numbers, broadcast as NumPy does."""
+    values = [v if isinstance(v, Value | Constant) else Constant(np.array(v)) for v in (a, b)]
     if not all(isinstance(value, Value) for value in values):
-        return _with_constant(call, kind, values)
+        return _with_constant(call, kind, values, suffix)
     first, second = values
     assert isinstance(first, Value)
     assert isinstance(second, Value)
     if first.shape == second.shape:
         other = call.build.shaped(call.build.like(second, first.layout), call.build.tensors[first.tensor].shape)
-        return Value(call.build.add(kind, [first.tensor, other]), first.layout)
-    return _broadcast(call, kind, first, second)
+        return Value(call.build.add(kind, [first.tensor, other], suffix), first.layout)
+    return _broadcast(call, kind, first, second, suffix)
 
 
-def _with_constant(call: Call, kind: type[Op], values: list[Value | Constant]) -> Value:
+def _with_constant(call: Call, kind: type[Op], values: list[Value | Constant], suffix: str) -> Value:
     value = next(v for v in values if isinstance(v, Value))
     constant = next(v for v in values if isinstance(v, Constant))
-    call.require(
-        np.broadcast_shapes(value.shape, constant.shape) == value.shape or constant.array.size == 1,
-        "a constant larger than the other operand is not supported",
-    )
-    tensor = value.tensor
-    order = value.layout.dim_order()
-    if constant.array.size > 1 and order is not None:
+    shape = np.broadcast_shapes(value.shape, constant.shape)
+    if constant.array.size > 1 and shape != value.shape:
+        value = _ranked(call, value, len(shape))
+        order = value.layout.dim_order() or tuple(range(len(shape)))
         tensor = call.build.stored(value, order)
-    operand = call.build.operand(constant, value.layout, tensor)
-    names = [tensor, operand] if values[0] is value else [operand, tensor]
-    return Value(call.build.add(kind, names), value.layout)
+        array = constant.array.reshape((1,) * (len(shape) - len(constant.shape)) + constant.shape)
+        operand = call.build.constant(array.transpose(order), "constant", constant.whole_encoding)
+    else:
+        tensor, known = value.tensor, value.layout.dim_order()
+        if constant.array.size > 1 and known is not None:
+            tensor = call.build.stored(value, known)
+        operand = call.build.operand(constant, value.layout, tensor)
+        order = ()
+    names = [tensor, operand] if values[0] is not constant else [operand, tensor]
+    output = call.build.add(kind, names, suffix)
+    return call.build.fresh(output, order) if order else Value(output, value.layout)
 
 
-def _broadcast(call: Call, kind: type[Op], a: Value, b: Value) -> Value:
+def _broadcast(call: Call, kind: type[Op], a: Value, b: Value, suffix: str) -> Value:
     """An operator on operands of different shapes: both get all dimensions, in the order of the larger operand."""
     rank = max(len(a.shape), len(b.shape))
     larger = a if math.prod(a.shape) >= math.prod(b.shape) else b
     larger = _ranked(call, larger, rank)
     order = larger.layout.dim_order() or tuple(range(rank))
     names = [call.build.stored(_ranked(call, value, rank), order) for value in (a, b)]
-    return call.build.fresh(call.build.add(kind, names), order)
+    return call.build.fresh(call.build.add(kind, names, suffix), order)
 
 
 def _ranked(call: Call, value: Value, rank: int) -> Value:
-    layout = value.layout.viewed((1,) * (rank - len(value.shape)) + value.shape)
-    assert layout is not None
-    return Value(value.tensor, layout)
+    return call.build.viewed(value, (1,) * (rank - len(value.shape)) + value.shape)

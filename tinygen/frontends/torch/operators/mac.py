@@ -1,4 +1,4 @@
-"""Convolutions, linear layers, matrix products, and the batch norms behind them."""
+"""Convolutions, linear layers, and the batch norms behind them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from tinygen.frontends.torch.layout import Layout
 from tinygen.frontends.torch.registry import Call, converts
 from tinygen.ir.encodings import Affine
 from tinygen.ir.ops.base import Op
-from tinygen.ir.ops.batch_matmul import BatchMatmul
 from tinygen.ir.ops.binary import Add, Mul
 from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
@@ -55,16 +54,23 @@ def convolution(call: Call) -> Value:
     """A convolution of images, or of signals, which are images one row high."""
     x, weights = call.value("input"), weights_of(call)
     rank = _rank(call, x, weights)
-    array = _taps(weights, rank)
     stride, dilation = call.sides("stride", rank, 1), call.sides("dilation", rank, 1)
-    rows, columns = _padding(call, array.shape[2:], dilation, rank)
-    tensor = call.build.image(x)
+    paddings = _padding(call, _taps(weights, rank).shape[2:], dilation, rank)
+    return _convolved(call, call.build.image(x), weights, paddings, stride, dilation)
+
+
+def _convolved(
+    call: Call, tensor: str, weights: Constant, paddings: Pairs, stride: tuple[int, int], dilation: tuple[int, int]
+) -> Value:
+    """A convolution of a tensor [1, H, W, C] with weights [O, I, KH, KW] or [O, I, K], in the call's groups."""
+    rank, rows, columns = len(weights.shape), *paddings
+    array, channels = _taps(weights, rank), call.build.tensors[tensor].shape[3]
     reach = [(size - 1) * step + 1 for size, step in zip(array.shape[2:], dilation, strict=True)]
     if max(rows) >= reach[0] or max(columns) >= reach[1]:
         # A convolution's own padding cannot be this large.
         tensor = call.build.add(Pad, [tensor], "pad", paddings=((0, 0), rows, columns, (0, 0)), value=0.0)
         rows = columns = (0, 0)
-    depthwise = call["groups"] == x.shape[1] > 1 and weights.shape[1] == 1
+    depthwise = call["groups"] == channels > 1 and weights.shape[1] == 1
     kind: type[Op] = DepthwiseConv2D if depthwise else Conv2D
     stored = array.transpose(_DEPTHWISE if depthwise else _OHWI)
     padded = max(*rows, *columns) > 0
@@ -98,12 +104,12 @@ def transposed_convolution(call: Call) -> Value:
     """What its padding crops is the padding of the forward convolution; a longer output needs none behind."""
     x, weights = call.value("input"), weights_of(call, axis=1)
     rank = _rank(call, x, weights)
-    call.require(call["groups"] == 1, f"a transposed convolution of {call['groups']} groups is not supported")
-    call.require(set(call.pair("dilation")) == {1}, f"dilation {call['dilation']} of a transposed convolution")
     array = _taps(weights, rank)
     stride, crop = call.sides("stride", rank, 1), call.sides("padding", rank, 0)
     kernel, sizes, outputs = array.shape[2:], *((1, *shape[2:])[-2:] for shape in (x.shape, call.shapes[0]))
-    call.require(all(c < k for c, k in zip(crop, kernel, strict=True)), f"padding {crop} of a window of {kernel}")
+    plain = call["groups"] == 1 and set(call.pair("dilation")) == {1}
+    if not plain or any(c >= k for c, k in zip(crop, kernel, strict=True)):
+        return _among_zeros(call, x, weights)
     paddings = [(crop[i], max((sizes[i] - 1) * stride[i] + kernel[i] - outputs[i] - crop[i], 0)) for i in range(2)]
     stored = call.build.constant(array.transpose(_TRANSPOSED), "weights", _along(weights.encoding, 0))
     output = call.build.add(
@@ -116,6 +122,38 @@ def transposed_convolution(call: Call) -> Value:
         column_padding=paddings[1],
     )
     return call.build.fresh_image(output, rank)
+
+
+def _among_zeros(call: Call, x: Value, weights: Constant) -> Value:
+    """A transposed convolution in groups, or dilated: a convolution with the weights turned round, of the input with
+    zeros between its pixels.
+    """
+    build, rank, groups = call.build, len(x.shape), int(call["groups"])
+    shared = weights.encoding is None or weights.encoding.axis is None
+    call.require(shared or groups == 1, "weights in groups, quantized per channel, of a transposed convolution")
+    inputs, outputs, *kernel = weights.shape
+    split = weights.array.reshape(groups, inputs // groups, outputs, *kernel).swapaxes(1, 2)
+    turned = np.flip(split, tuple(range(3, 1 + rank))).reshape(groups * outputs, inputs // groups, *kernel)
+    stride, dilation = call.sides("stride", rank, 1), call.sides("dilation", rank, 1)
+    crop = call.sides("padding", rank, 0)
+    taps, wanted = (1, *kernel)[-2:], (1, *call.shapes[0][2:])[-2:]
+    tensor = build.image(x)
+    _, height, width, channels = build.tensors[tensor].shape
+    if stride != (1, 1):
+        apart = build.shaped(tensor, (1, height, 1, width, 1, channels))
+        between = tuple((0, 0 if place not in (2, 4) else stride[place // 4] - 1) for place in range(6))
+        spread = build.add(Pad, [apart], "zeros", paddings=between, value=0.0)
+        tensor = build.shaped(spread, (1, height * stride[0], width * stride[1], channels))
+    pairs = []
+    for axis in (0, 1):
+        reach = (taps[axis] - 1) * dilation[axis]
+        before = reach - crop[axis]
+        after = wanted[axis] + reach - before - build.tensors[tensor].shape[1 + axis]
+        first, count = max(-before, 0), build.tensors[tensor].shape[1 + axis] - max(-before, 0) - max(-after, 0)
+        tensor = build.part(tensor, 1 + axis, first, 1, count)
+        pairs.append((max(before, 0), max(after, 0)))
+    encoding = _along(weights.encoding, 0)
+    return _convolved(call, tensor, Constant(turned, encoding), (pairs[0], pairs[1]), (1, 1), dilation)
 
 
 def _padding(call: Call, kernel: tuple[int, ...], dilation: tuple[int, int], rank: int) -> Pairs:
@@ -137,7 +175,11 @@ def _bias(call: Call) -> list[str]:
 
 @converts("aten.linear")
 def linear(call: Call) -> Value:
-    x, weights = call.value("input"), weights_of(call)
+    return dense(call, call.value("input"), weights_of(call), call.array("bias"))
+
+
+def dense(call: Call, x: Value, weights: Constant, bias: np.ndarray | None = None) -> Value:
+    """A product of the last dimension with constant weights [O, I]."""
     rank = len(x.shape)
     leading = tuple(axis for dim in x.layout.dims[:-1] for axis in dim)
     if leading != tuple(range(len(leading))):
@@ -148,18 +190,10 @@ def linear(call: Call) -> Value:
     split = array.reshape(len(array), *(x.layout.sizes[axis] for axis in columns))
     ordered = split.transpose(0, *(1 + np.argsort(columns))).reshape(array.shape)
     tensor = call.build.shaped(x.tensor, x.shape)
-    inputs = [tensor, call.build.constant(ordered, "weights", _along(weights.encoding, 0)), *_bias(call)]
+    inputs = [tensor, call.build.constant(ordered, "weights", _along(weights.encoding, 0))]
+    inputs += [] if bias is None else [call.build.constant(bias, "bias")]
     output = call.build.add(FullyConnected, inputs, keep_dims=rank != 2)
     return call.build.fresh(output, range(rank))
-
-
-@converts("aten.matmul", "aten.bmm", "aten.mm")
-def matmul(call: Call) -> Value:
-    a, b = call.value("self"), call.value("mat2" if "mat2" in call.arguments else "other")
-    call.require(min(len(a.shape), len(b.shape)) >= 2, "products with vectors are not supported")
-    names = [call.build.contiguous(value).tensor for value in (a, b)]
-    output = call.build.add(BatchMatmul, names, adjoint_first=False, adjoint_second=False)
-    return call.build.fresh(output, range(len(call.build.tensors[output].shape)))
 
 
 @converts("aten.batch_norm", "aten._native_batch_norm_legit_no_training")

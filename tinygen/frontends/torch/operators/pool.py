@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from tinygen.frontends.torch.builder import Value
+from tinygen.frontends.torch.operators.shape import sliced
 from tinygen.frontends.torch.registry import Call, converts
 from tinygen.ir.ops.base import Op
 from tinygen.ir.ops.pad import Pad
 from tinygen.ir.ops.pool_2d import AveragePool2D, MaxPool2D
-from tinygen.ir.ops.reduce import Mean
+from tinygen.ir.ops.reduce import Mean, Reduce, ReduceMax
 from tinygen.ir.ops.softmax import Softmax
 from tinygen.ir.ops.window import Padding
 
@@ -67,7 +66,7 @@ def _window(call: Call, kind: type[Op], tensor: str, rank: int, sides: tuple[Pai
     return call.build.fresh_image(output, rank)
 
 
-@converts("aten.adaptive_avg_pool1d", "aten.adaptive_avg_pool2d")
+@converts("aten.adaptive_avg_pool1d", "aten.adaptive_avg_pool2d", "aten._adaptive_avg_pool2d")
 def adaptive_avg_pool(call: Call) -> Value:
     x = _image(call)
     if call.sides("output_size", len(x.shape), 1) == (1, 1):
@@ -82,32 +81,35 @@ def adaptive_max_pool(call: Call) -> list[Value]:
 
 
 def _adaptive(call: Call, kind: type[Op]) -> Value:
-    """A pool whose windows lie side by side and give an output of the wanted size."""
+    """A pool of windows side by side, if some give an output of the wanted size; else window by window, first of rows,
+    then of columns: window i of n reaches from floor(i size / n) to ceil((i + 1) size / n).
+    """
     x = _image(call)
     rank = len(x.shape)
-    sizes, outputs = (1, *x.shape[2:])[-2:], call.sides("output_size", rank, 1)
-    divides = all(size % out == 0 for size, out in zip(sizes, outputs, strict=True))
-    call.require(divides, f"an output of {outputs} from {sizes}, which windows of one size do not give")
-    window = (sizes[0] // outputs[0], sizes[1] // outputs[1])
-    output = call.build.add(kind, [call.build.image(x)], padding=Padding.VALID, kernel=window, stride=window)
-    return call.build.fresh_image(output, rank)
+    outputs = call.shapes[0][2:]
+    sizes = x.shape[2:]
+    if all(size % out == 0 for size, out in zip(sizes, outputs, strict=True)):
+        window = tuple(size // out for size, out in zip((1, *sizes)[-2:], (1, *outputs)[-2:], strict=True))
+        output = call.build.add(kind, [call.build.image(x)], padding=Padding.VALID, kernel=window, stride=window)
+        return call.build.fresh_image(output, rank)
+    for dim, count in zip(range(2, rank), outputs, strict=True):
+        x = _by_window(call, x, dim, count, Mean if kind is AveragePool2D else ReduceMax)
+    return x
 
 
-@converts("aten.mean")
-def mean(call: Call) -> Value:
-    x = call.value("self")
-    rank = len(x.shape)
-    given: Sequence[int] = call.get("dim") or range(rank)
-    dims = {dim % rank for dim in given}
-    tensor, order = call.build.plain(x)
-    axes = tuple(position for position, dim in enumerate(order) if dim in dims)
-    kept = call.build.add(Mean, [tensor], axes=axes, keep_dims=True)
-    result = call.build.fresh(kept, order)
-    if call.get("keepdim", False):
-        return result
-    layout = result.layout.viewed([size for dim, size in enumerate(result.shape) if dim not in dims])
-    assert layout is not None
-    return Value(result.tensor, layout)
+def _by_window(call: Call, x: Value, dim: int, count: int, kind: type[Reduce]) -> Value:
+    """Along one dimension."""
+    size, parts = x.shape[dim], []
+    for index in range(count):
+        begin, end = index * size // count, -(-(index + 1) * size // count)
+        window = sliced(call, x, dim, begin, 1, end - begin)
+        if end - begin > 1:
+            tensor, order = call.build.plain(window)
+            window = call.build.fresh(
+                call.build.add(kind, [tensor], "window", axes=(order.index(dim),), keep_dims=True), order
+            )
+        parts.append(window)
+    return call.build.joined(parts, dim)
 
 
 @converts("aten.softmax", "aten._softmax")

@@ -124,9 +124,8 @@ def mirror_pad(node: Node) -> KernelPlan | None:
     """A table of input offsets per dimension."""
     op, x, output = node.op, node.input(0), node.output
     assert isinstance(op, MirrorPad)
-    mode = "symmetric" if op.symmetric else "reflect"
     rows = [
-        np.pad(np.arange(size), pair, mode=mode) * stride  # type: ignore[call-overload]
+        op.extended(np.arange(size), [pair]) * stride
         for size, pair, stride in zip(x.shape, op.paddings, dense_strides(x.shape), strict=True)
     ]
     starts = np.cumsum([0] + [len(row) for row in rows[:-1]]).tolist()
