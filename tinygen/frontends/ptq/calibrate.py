@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from tinygen.errors import TinygenError
 from tinygen.frontends.ptq.options import QuantizeOptions
+from tinygen.frontends.ptq.roles import readers
 from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import evaluate_all
+from tinygen.ir.ops.base import Op
+from tinygen.ir.ops.movement import Movement
+from tinygen.ir.ops.reshape import Reshape
+from tinygen.ir.ops.softmax import Softmax
 
 Sample = Sequence[np.ndarray]
 """One float array per input of the graph."""
 Range = tuple[float, float]
 _BINS = 2048
+_NEGLIGIBLE = 10.0
+"""exp(-10) is a hundredth of one of softmax's 256 steps."""
 
 
 def observe_layers(graph: Graph, samples: Sequence[Sample], options: QuantizeOptions) -> dict[str, Range]:
@@ -27,12 +34,45 @@ def observe_layers(graph: Graph, samples: Sequence[Sample], options: QuantizeOpt
         raise TinygenError("there are no calibration samples", where=graph.name, fix="Give at least one input.")
     names = [name for name, tensor in graph.tensors.items() if not tensor.is_constant and tensor.is_float]
     ends = {name: _Ends(options) for name in names}
+    softmax = read_by_softmax(graph)
+    peaks = dict.fromkeys((op.inputs[0] for op in softmax.values()), np.inf)
     for sample in samples:
         values = evaluate_all(graph, sample)
         for name in names:
             ends[name].add(values[name], name)
+        peaks = {name: min(least, float(values[name].max(axis=-1).min())) for name, least in peaks.items()}
     ranges = {name: seen.range for name, seen in ends.items()}
-    return _percentiles(graph, samples, ranges, options) if options.method == "percentile" else ranges
+    if options.method == "percentile":
+        ranges = _percentiles(graph, samples, ranges, options)
+    for name, op in softmax.items():
+        low, high = ranges[name]
+        ranges[name] = (min(max(low, peaks[op.inputs[0]] - _NEGLIGIBLE / op.beta), high), high)
+    return ranges
+
+
+def read_by_softmax(graph: Graph) -> dict[str, Softmax]:
+    """Tensors of which nothing but a softmax sees the elements, with that softmax.
+
+    What lies far below a row's largest element, as masked elements of attention do, need not be represented: its share
+    is 0.
+    """
+    read, found = readers(graph), dict[str, Softmax]()
+    for op in reversed(graph.ops):
+        for name in op.outputs:
+            if name in graph.outputs or not read.get(name):
+                continue
+            behind = {id(end): end for end in (_softmax_of(reader, found) for reader in read[name])}
+            end = next(iter(behind.values()))
+            if len(behind) == 1 and end is not None:
+                found[name] = end
+    return found
+
+
+def _softmax_of(reader: Op, found: Mapping[str, Softmax]) -> Softmax | None:
+    if isinstance(reader, Softmax):
+        return reader
+    moves = isinstance(reader, Reshape | Movement) and len(reader.outputs) == 1
+    return found.get(reader.outputs[0]) if moves else None
 
 
 class _Ends:

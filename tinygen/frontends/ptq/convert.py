@@ -13,8 +13,9 @@ import numpy as np
 
 from tinygen.errors import UnsupportedError
 from tinygen.frontends.ptq import branches
-from tinygen.frontends.ptq.calibrate import Sample
+from tinygen.frontends.ptq.calibrate import Range, Sample
 from tinygen.frontends.ptq.correction import Correction
+from tinygen.frontends.ptq.encodings import represented
 from tinygen.frontends.ptq.model import FloatModel
 from tinygen.frontends.ptq.roles import MAC, SAME_SCALE, channel_axis, fixed_output, must_be_fixed
 from tinygen.frontends.ptq.weights import known_codes, quantize_bias, quantize_operand, quantize_weights
@@ -23,8 +24,10 @@ from tinygen.ir.encodings import Affine, Float32
 from tinygen.ir.epilogue import Tflite
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Op
+from tinygen.ir.ops.binary import Add
 from tinygen.ir.ops.compare import Compare, Relation
 from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
+from tinygen.ir.ops.normalization import Normalization
 from tinygen.ir.ops.pad import MirrorPad, Pad
 from tinygen.ir.ops.pool_2d import AveragePool2D
 from tinygen.ir.ops.quantize import Dequantize, Quantize
@@ -96,14 +99,14 @@ class _Converter:
         for name in op.outputs:
             self._declare(name)
         given = [name for name in op.inputs if name and not self.source.tensors[name].is_constant]
-        known = all(name in self.encodings for name in given)
+        known = self._all_encoded(given)
         if isinstance(op, Quantize):
             self._emit(op)
         elif isinstance(op, Branch):
             self._branch(op)
         elif isinstance(op, Compare) and known:
             self._compare(op)
-        elif not known or not all(name in self.encodings for name in op.outputs):
+        elif not known or not self._all_encoded(op.outputs):
             self._as_float(op)
         elif isinstance(op, MAC):
             self._mac(op)
@@ -112,9 +115,12 @@ class _Converter:
         else:
             self._other(op)
 
+    def _all_encoded(self, names: Sequence[str]) -> bool:
+        """Whether these have encodings, but for those that are no floats: positions, conditions."""
+        return all(name in self.encodings for name in names if self.source.tensors[name].is_float)
+
     def _branch(self, op: Branch) -> None:
-        floats = [name for name in (*op.inputs, *op.outputs) if self.source.tensors[name].is_float]
-        if not all(name in self.encodings for name in floats):
+        if not self._all_encoded((*op.inputs, *op.outputs)):
             fix = "Quantize the float model: give calibration inputs."
             raise UnsupportedError("branches in a model that is quantized in part", where=op.name, fix=fix)
         wanted = [self.tensors[name] for name in op.outputs]
@@ -173,7 +179,7 @@ class _Converter:
                 fitted = self._beside(name, "rescaled", encoding)
                 self._emit(Quantize(name=fitted, inputs=(name,), outputs=(fitted,)))
                 name = fitted
-            inputs.append(name if name in self.tensors else self._operand(name, encoding))
+            inputs.append(self._read(op, name, encoding=encoding))
         if isinstance(op, Pad) and not isinstance(op, MirrorPad):
             code = round(op.value / encoding.scale[0]) + encoding.zero_point[0]
             op = replace(op, value=int(np.clip(code, -128, 127)))
@@ -204,7 +210,8 @@ class _Converter:
         )
 
     def _other(self, op: Op) -> None:
-        inputs = tuple(name if name in self.tensors or not name else self._operand(name) for name in op.inputs)
+        within = self._within(op)
+        inputs = tuple(self._read(op, name, within) for name in op.inputs)
         fixed, output = fixed_output(op), op.outputs[0]
         if fixed is None or self.encodings[output] == fixed or not must_be_fixed(op):
             self._emit(replace(op, inputs=inputs))
@@ -213,10 +220,33 @@ class _Converter:
         self._emit(replace(op, inputs=inputs, outputs=(between,)))
         self._emit(Quantize(name=self._unique(f"{op.name}_rescaled"), inputs=(between,), outputs=(output,)))
 
-    def _operand(self, name: str, encoding: Affine | None = None) -> str:
+    def _read(self, op: Op, name: str, within: Range | None = None, encoding: Affine | None = None) -> str:
+        """An input as the integer operator reads it: constants as int8, but for those that it takes as they are."""
+        if name in self.tensors or not name:
+            return name
+        tensor = self.source.tensors[name]
+        if isinstance(op, Normalization) or not tensor.is_float:
+            self.tensors[name] = tensor
+            return name
+        return self._operand(name, encoding, within)
+
+    def _within(self, op: Op) -> Range | None:
+        """Which values of a constant that is added make a difference: beyond them, every sum saturates."""
+        moving = next((name for name in op.inputs if name in self.encodings), None)
+        if not isinstance(op, Add) or moving is None or op.outputs[0] not in self.encodings:
+            return None
+        low, high = represented(self.encodings[moving])
+        least, most = represented(self.encodings[op.outputs[0]])
+        return least - high, most - low
+
+    def _operand(self, name: str, encoding: Affine | None = None, within: Range | None = None) -> str:
         """A constant operand as int8, in its known encoding, else the one given, else that of its own range."""
         tensor = self.source.tensors[name]
         known = self.model.weights.get(name)
+        if within is not None and known is None:
+            data = np.clip(np.asarray(tensor.data), np.float32(within[0]), np.float32(within[1]))
+            if not np.array_equal(data, np.asarray(tensor.data)):
+                name, tensor = self._unique(name), replace(tensor, data=data)
         if encoding is not None:
             # Its readers may need different encodings.
             name = self._unique(name)

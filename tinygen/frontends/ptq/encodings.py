@@ -26,6 +26,12 @@ def affine(low: float, high: float) -> Affine:
     return Affine("int8", (scale,), (zero,))
 
 
+def represented(encoding: Affine) -> Range:
+    """The least and the largest value that int8 codes stand for."""
+    scale, zero = encoding.scale[0], encoding.zero_point[0]
+    return scale * (-128 - zero), scale * (127 - zero)
+
+
 def choose_layers(graph: Graph, ranges: Mapping[str, Range]) -> dict[str, Affine]:
     """An encoding for each tensor of the graph itself that has a range.
 
@@ -66,7 +72,7 @@ def _groups(graph: Graph) -> dict[str, str]:
 
     for op in graph.ops:
         if isinstance(op, SAME_SCALE):
-            names = [*activations(graph, op), *op.outputs]
+            names = [name for name in (*activations(graph, op), *op.outputs) if graph.tensors[name].is_float]
             for name in names[1:]:
                 parent[root(name)] = root(names[0])
     return {name: root(name) for name in parent}

@@ -17,13 +17,14 @@ from tinygen.ir.ops.reduce import ReduceMax, ReduceMin
 from tinygen.ir.ops.reshape import Reshape
 from tinygen.ir.ops.resize import Resize, ResizeNearestNeighbor
 from tinygen.ir.ops.softmax import Softmax
+from tinygen.ir.ops.top_k import TopK
 from tinygen.ir.ops.transpose_conv import TransposeConv
 from tinygen.ir.ops.unary import Logistic, Tanh
 
 MAC = (Conv2D, DepthwiseConv2D, FullyConnected, TransposeConv)
 """Inputs: activations, weights per channel, optional bias."""
-SAME_SCALE = (Pool2D, Movement, Reshape, Concatenation, Pad, Extremum, ReduceMax, ReduceMin, Resize)
-"""Inputs and outputs have one encoding."""
+SAME_SCALE = (Pool2D, Movement, Reshape, Concatenation, Pad, Extremum, ReduceMax, ReduceMin, Resize, TopK)
+"""Inputs and outputs have one encoding, but for outputs that are positions."""
 EXACT = (MaxPool2D, Movement, Reshape, Concatenation, MirrorPad, ResizeNearestNeighbor)
 """Quantizing before or after is the same."""
 
