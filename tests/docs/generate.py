@@ -138,11 +138,11 @@ def _table(heads: tuple[str, str], rows: Iterable[tuple[str, str]]) -> list[str]
 def operators() -> str:
     """docs/reference/operators.md."""
     from tinygen.frontends import onnx, tflite, torch
+    from tinygen.frontends.aten.registry import CONVERTERS
     from tinygen.frontends.onnx.registry import supported_operators as of_onnx
     from tinygen.frontends.tflite.reader import VARIABLE_OPERATORS
     from tinygen.frontends.tflite.registry import OPERATOR_NAMES
     from tinygen.frontends.tflite.registry import supported_operators as of_tflite
-    from tinygen.frontends.torch.registry import CONVERTERS
 
     assert onnx and tflite and torch  # they register their converters
     listed = sorted({*of_tflite(), *(OPERATOR_NAMES[code] for code in VARIABLE_OPERATORS)})

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinygen.frontends.torch.layout import NHWC, Layout
+from tinygen.frontends.aten.layout import NHWC, Layout
 
 
 def logical(layout: Layout, memory: np.ndarray) -> np.ndarray:

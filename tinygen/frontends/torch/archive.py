@@ -24,7 +24,7 @@ from torch.export.pt2_archive import constants
 from torch.export.pt2_archive._package import PT2ArchiveReader, PT2ArchiveWriter
 
 from tinygen.errors import ModelError
-from tinygen.frontends.torch.registry import CONVERTERS
+from tinygen.frontends.aten.registry import CONVERTERS
 
 TRUST = (
     "If you trust who made the file: build, export, verify and inspect take --trust-pickle, Python trust_pickle=True."

@@ -17,12 +17,12 @@ from torch.export.graph_signature import InputKind, OutputKind
 from torch.fx import Node
 
 from tinygen.errors import ModelError, TinygenError, UnsupportedError
+from tinygen.frontends.aten import operators
+from tinygen.frontends.aten.builder import Builder, Constant, Value
+from tinygen.frontends.aten.layout import NHWC
+from tinygen.frontends.aten.operators.quantized import encoding_of
+from tinygen.frontends.aten.registry import CONVERTERS, Call
 from tinygen.frontends.ptq.model import FloatModel
-from tinygen.frontends.torch import operators
-from tinygen.frontends.torch.builder import Builder, Constant, Value
-from tinygen.frontends.torch.layout import NHWC
-from tinygen.frontends.torch.operators.quantized import encoding_of
-from tinygen.frontends.torch.registry import CONVERTERS, Call
 from tinygen.ir.graph import Graph
 
 for _module in pkgutil.iter_modules(operators.__path__):

@@ -11,6 +11,7 @@ import torch
 from torch.export import ExportedProgram
 
 from tinygen.errors import ModelError, TinygenError, UnsupportedError
+from tinygen.frontends.aten.layout import NCHW, NHWC
 from tinygen.frontends.names import check_c_name
 from tinygen.frontends.ptq.calibrate import Sample
 from tinygen.frontends.ptq.model import FloatModel
@@ -18,7 +19,6 @@ from tinygen.frontends.ptq.options import QuantizeOptions
 from tinygen.frontends.ptq.quantize import quantize
 from tinygen.frontends.ptq.simplify import simplify_float
 from tinygen.frontends.torch.aten import read_program
-from tinygen.frontends.torch.layout import NCHW, NHWC
 from tinygen.frontends.torch_nn import is_quantized, read_quantized, read_switches
 from tinygen.ir.graph import Graph
 from tinygen.ir.network import Network

@@ -12,6 +12,7 @@ import torch.ao.quantization.fx._decomposed  # The operators of quantized files.
 
 from tinygen.errors import ModelError, TinygenError
 from tinygen.frontends.arrays import input_names, read_arrays
+from tinygen.frontends.aten.layout import NCHW
 from tinygen.frontends.layouts import Layout, Rows
 from tinygen.frontends.names import c_name
 from tinygen.frontends.ptq.calibrate import Sample
@@ -19,7 +20,6 @@ from tinygen.frontends.ptq.quantize import quantize
 from tinygen.frontends.torch.archive import without_code
 from tinygen.frontends.torch.aten import read_program
 from tinygen.frontends.torch.export import samples_of
-from tinygen.frontends.torch.layout import NCHW
 from tinygen.ir.graph import Graph
 
 

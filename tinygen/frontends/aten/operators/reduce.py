@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tinygen.frontends.torch.builder import Value
-from tinygen.frontends.torch.registry import Call, converts
+from tinygen.frontends.aten.builder import Value
+from tinygen.frontends.aten.registry import Call, converts
 from tinygen.ir.encodings import Plain
 from tinygen.ir.ops.binary import Mul, Sub
 from tinygen.ir.ops.reduce import ArgMax, ArgMin, Mean, Reduce, ReduceMax, ReduceMin

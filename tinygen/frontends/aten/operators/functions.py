@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from tinygen.frontends.torch.builder import Constant, Value
-from tinygen.frontends.torch.operators.elementwise import binary, scaled
-from tinygen.frontends.torch.registry import Call, converts
+from tinygen.frontends.aten.builder import Constant, Value
+from tinygen.frontends.aten.operators.elementwise import binary, scaled
+from tinygen.frontends.aten.registry import Call, converts
 from tinygen.ir.fixed_point import Activation
 from tinygen.ir.ops.activations import HardSigmoid, Mish, Silu, Softplus
 from tinygen.ir.ops.base import Op

@@ -7,9 +7,9 @@ from itertools import product
 
 import numpy as np
 
-from tinygen.frontends.torch.builder import Constant, Value
-from tinygen.frontends.torch.operators.shape import sliced
-from tinygen.frontends.torch.registry import Call, converts
+from tinygen.frontends.aten.builder import Constant, Value
+from tinygen.frontends.aten.operators.shape import sliced
+from tinygen.frontends.aten.registry import Call, converts
 from tinygen.ir.ops.pad import Pad
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygen.frontends.torch.layout import NHWC, NLC, Layout
+from tinygen.frontends.aten.layout import NHWC, NLC, Layout
 from tinygen.ir.branch import Branch
 from tinygen.ir.encodings import Affine, Encoding, Float32
 from tinygen.ir.graph import Graph

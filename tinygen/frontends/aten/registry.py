@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygen.errors import UnsupportedError
-from tinygen.frontends.torch.builder import Builder, Constant, Value
+from tinygen.frontends.aten.builder import Builder, Constant, Value
 
 
 @dataclass(frozen=True, eq=False)

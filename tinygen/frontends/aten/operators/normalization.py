@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygen.frontends.torch.builder import Value
-from tinygen.frontends.torch.registry import Call, converts
+from tinygen.frontends.aten.builder import Value
+from tinygen.frontends.aten.registry import Call, converts
 from tinygen.ir.ops.normalization import Normalization
 
 _RMS_EPSILON = float(np.finfo(np.float32).eps)

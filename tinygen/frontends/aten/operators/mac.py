@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from tinygen.frontends.torch.builder import Constant, Value
-from tinygen.frontends.torch.layout import Layout
-from tinygen.frontends.torch.registry import Call, converts
+from tinygen.frontends.aten.builder import Constant, Value
+from tinygen.frontends.aten.layout import Layout
+from tinygen.frontends.aten.registry import Call, converts
 from tinygen.ir.encodings import Affine
 from tinygen.ir.ops.base import Op
 from tinygen.ir.ops.binary import Add, Mul

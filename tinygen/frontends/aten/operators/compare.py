@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinygen.frontends.torch.builder import Constant, Value
-from tinygen.frontends.torch.registry import Call, converts
+from tinygen.frontends.aten.builder import Constant, Value
+from tinygen.frontends.aten.registry import Call, converts
 from tinygen.ir.encodings import Plain
 from tinygen.ir.ops.compare import Compare, Relation
 

@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from tinygen.frontends.torch.builder import Constant, Value
-from tinygen.frontends.torch.operators.elementwise import READERS
-from tinygen.frontends.torch.registry import Call, converts
+from tinygen.frontends.aten.builder import Constant, Value
+from tinygen.frontends.aten.operators.elementwise import READERS
+from tinygen.frontends.aten.registry import Call, converts
 from tinygen.ir.ops.pad import Beyond, MirrorPad, Pad
 
 

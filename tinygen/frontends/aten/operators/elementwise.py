@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygen.frontends.torch.builder import Constant, Value
-from tinygen.frontends.torch.registry import Call, converts
+from tinygen.frontends.aten.builder import Constant, Value
+from tinygen.frontends.aten.registry import Call, converts
 from tinygen.ir.ops.base import Op
 from tinygen.ir.ops.binary import Add, Maximum, Minimum, Mul, Sub
 

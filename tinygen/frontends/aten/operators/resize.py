@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tinygen.frontends.torch.builder import Value
-from tinygen.frontends.torch.registry import Call, converts
+from tinygen.frontends.aten.builder import Value
+from tinygen.frontends.aten.registry import Call, converts
 from tinygen.ir.ops.resize import Resize, ResizeBilinear, ResizeNearestNeighbor
 
 

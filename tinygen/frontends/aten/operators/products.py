@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from tinygen.frontends.torch.builder import Constant, Value
-from tinygen.frontends.torch.operators.elementwise import binary
-from tinygen.frontends.torch.operators.mac import dense
-from tinygen.frontends.torch.registry import Call, converts
+from tinygen.frontends.aten.builder import Constant, Value
+from tinygen.frontends.aten.operators.elementwise import binary
+from tinygen.frontends.aten.operators.mac import dense
+from tinygen.frontends.aten.registry import Call, converts
 from tinygen.ir.ops.batch_matmul import BatchMatmul
 from tinygen.ir.ops.binary import Add, Mul
 from tinygen.ir.ops.softmax import Softmax

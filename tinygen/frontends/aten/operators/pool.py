@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tinygen.frontends.torch.builder import Value
-from tinygen.frontends.torch.operators.shape import sliced
-from tinygen.frontends.torch.registry import Call, converts
+from tinygen.frontends.aten.builder import Value
+from tinygen.frontends.aten.operators.shape import sliced
+from tinygen.frontends.aten.registry import Call, converts
 from tinygen.ir.ops.base import Op
 from tinygen.ir.ops.pad import Pad
 from tinygen.ir.ops.pool_2d import AveragePool2D, MaxPool2D

@@ -1,0 +1,1 @@
+"""ATen operators to a float Graph. Needs no torch: other formats' float operators are read as ATen's."""
