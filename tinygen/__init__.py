@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from tinygen.api import build, inspect, run, verify
     from tinygen.frontends.ptq.options import QuantizeOptions
     from tinygen.frontends.tg import save_tg as save
-    from tinygen.frontends.torch import export, export_switches
+    from tinygen.frontends.torch import compare, export, export_switches
     from tinygen.passes.to_streaming import to_streaming
     from tinygen.verbs.build import BuildOptions
     from tinygen.verbs.hil import HilOptions
@@ -18,6 +18,7 @@ _LAZY = {
     "HilOptions": ("tinygen.verbs.hil", "HilOptions"),
     "QuantizeOptions": ("tinygen.frontends.ptq.options", "QuantizeOptions"),
     "build": ("tinygen.api", "build"),
+    "compare": ("tinygen.frontends.torch", "compare"),
     "export": ("tinygen.frontends.torch", "export"),
     "export_switches": ("tinygen.frontends.torch", "export_switches"),
     "inspect": ("tinygen.api", "inspect"),
@@ -31,6 +32,7 @@ __all__ = [
     "HilOptions",
     "QuantizeOptions",
     "build",
+    "compare",
     "export",
     "export_switches",
     "inspect",

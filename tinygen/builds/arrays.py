@@ -13,6 +13,7 @@ from tinygen.builds.values import as_codes
 from tinygen.errors import TinygenError
 from tinygen.frontends.arrays import input_names, read_arrays
 from tinygen.frontends.layouts import Layout, Rows
+from tinygen.ir.encodings import Affine
 from tinygen.ir.tensor import Tensor
 
 
@@ -136,6 +137,23 @@ def samples_of(
         raise TinygenError(f"its arrays have different numbers of samples: {sorted(counts)}", where=where)
     begun = () if resets is None else np.flatnonzero(resets).tolist()
     return Samples(codes, labels, frozenset(begun) - {0})
+
+
+def load_reals(inputs: Inputs, tensors: Sequence[Tensor], reading: Reading, count: int) -> list[list[np.ndarray]]:
+    """The first samples of inputs that `load_samples` has read, as real numbers: codes are what they stand for."""
+    arrays = _arrays(inputs)
+    names = input_names(
+        {name: arrays[name] for name in arrays if name not in ("y", "reset")},
+        [t.name for t in tensors],
+        name_of(inputs),
+    )
+    columns = []
+    for name, tensor in zip(names, tensors, strict=True):
+        rows = Rows(f"input '{tensor.name}'", tensor.shape).take(arrays[name], reading.layout, name_of(inputs))[:count]
+        if rows.dtype.kind != "f" and isinstance(tensor.encoding, Affine):
+            rows = tensor.encoding.integers(rows) * tensor.scale
+        columns.append(rows.astype(np.float32))
+    return [[column[index] for column in columns] for index in range(count)]
 
 
 def _arrays(inputs: Inputs) -> dict[str, np.ndarray]:

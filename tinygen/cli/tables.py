@@ -32,6 +32,7 @@ from tinygen.cli.sheet import Sheet, name, number, prose, tail
 
 if TYPE_CHECKING:
     from tinygen.apps.digits.demo import DemoResult
+    from tinygen.frontends.ptq.losses import QuantizationLoss
     from tinygen.verbs.run import RunResult
     from tinygen.verbs.verify import VerifyReport
 
@@ -178,12 +179,25 @@ def verify_tables(report: VerifyReport) -> RenderableType:
             first,
         )
     notes = [Text(), _library_table(report)] if report.library_outputs is not None else []
+    notes += [Text(), _quantization_table(report.quantization)] if report.quantization is not None else []
     if report.accuracy is None:
         return Group(pairs, *notes)
     accuracy = Sheet("Accuracy", [name("runtime"), number("correct"), number("accuracy")])
     for runtime, count in report.accuracy.items():
         accuracy.add_row(runtime, f"{count} of {report.samples}", f"{100 * count / report.samples:.2f} %")
     return Group(pairs, *notes, Text(), accuracy)
+
+
+def _quantization_table(loss: QuantizationLoss) -> RenderableType:
+    """What PyTorch's float network gives beside the integer one, and the layers where most is lost."""
+    same = "" if loss.same is None else f"same answer for {loss.same} of {loss.samples} samples, "
+    title = f"Beside PyTorch: {same}{loss.signal_to_noise:.1f} dB signal to noise"
+    if not loss.layers:
+        return Text(title)
+    layers = Sheet(title, [name("most is lost in"), name("kind"), number("alone"), number("so far")])
+    for layer in loss.noisiest:
+        layers.add_row(layer.layer, layer.kind, f"{layer.alone:.1f} dB", f"{layer.so_far:.1f} dB")
+    return layers
 
 
 def _library_table(report: VerifyReport) -> RenderableType:

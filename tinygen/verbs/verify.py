@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tinygen.builds.arrays import AS_IT_IS, Inputs, Reading, Samples, load_samples
+from tinygen.builds.arrays import AS_IT_IS, Inputs, Reading, Samples, load_reals, load_samples
 from tinygen.builds.compare import Comparison, Mismatch, class_count, correct, decision_threshold, differing
 from tinygen.builds.gates import GateEntry
 from tinygen.builds.library import LayerDifference, LibrarySemantics, library_semantics
@@ -22,6 +22,7 @@ from tinygen.builds.sound_oracles import sound_oracles
 from tinygen.errors import FitError
 from tinygen.files import temporary_folder
 from tinygen.frontends.memory import MemoryModel
+from tinygen.frontends.ptq.losses import QuantizationLoss
 from tinygen.hil.device import Device, open_device, require_runtime
 from tinygen.ir.gated import lists_of
 from tinygen.ir.graph import Graph
@@ -72,6 +73,8 @@ class VerifyReport:
         library_outputs: what that makes of the model's outputs; None without such layers.
         warnings: of the build.
         gated_layers: of the board, how each is computed.
+        quantization: what the model's own float network gives on these inputs, beside the integer network made of it;
+            None for models that were quantized before tinygen read them.
     """
 
     model: str
@@ -83,6 +86,7 @@ class VerifyReport:
     library_outputs: Comparison | None = None
     warnings: tuple[str, ...] = ()
     gated_layers: tuple[GateEntry, ...] = ()
+    quantization: QuantizationLoss | None = None
 
     @property
     def identical(self) -> bool:
@@ -105,6 +109,7 @@ class VerifyReport:
             "identical": self.identical,
             "warnings": list(self.warnings),
             **({"gated_layers": to_plain(self.gated_layers)} if self.gated_layers else {}),
+            **({"quantization": self.quantization.as_json()} if self.quantization else {}),
             "library": None
             if self.library_outputs is None
             else {
@@ -136,6 +141,7 @@ class VerifyOptions:
 
 
 _USUAL = VerifyOptions()
+_PYTORCH = "pytorch"
 
 
 def verify(
@@ -189,16 +195,21 @@ def verify(
             library = library_semantics(one.graph, manifest.section(label or None))
             trial = _Trial(model, one.graph, samples, devices, oracles.chosen, oracles.home, library, label)
             parts.append(trial.run(progress))
+    quantization = _quantization(model, first, inputs, options, how.reading, samples)
+    right = {name: n for part in parts for name, n in part.right.items()}
+    if quantization is not None and quantization.float_correct is not None:
+        right = {_PYTORCH: quantization.float_correct} | right
     return VerifyReport(
         model=model.name if isinstance(model, MemoryModel) else str(model),
         board=options.board,
         samples=len(samples),
         comparisons=tuple(comparison for part in parts for comparison in part.comparisons),
-        accuracy=None if samples.labels is None else {name: n for part in parts for name, n in part.right.items()},
+        accuracy=None if samples.labels is None else right,
         library=tuple(difference for part in parts for difference in part.library),
         library_outputs=_added([part.library_outputs for part in parts if part.library_outputs is not None]),
         warnings=(*manifest.warnings, *oracles.notes),
         gated_layers=manifest.gated_layers,
+        quantization=quantization,
     )
 
 
@@ -223,6 +234,19 @@ def _oracles(model: Path | MemoryModel, graph: Graph, asked: Sequence[Oracle], h
     found, notes = sound_oracles(model, graph, tuple(dict.fromkeys((*asked, home))))
     chosen = tuple(one for one in found if one in asked) or found
     return _Oracles(chosen, home if home in found or not found else found[0], notes)
+
+
+def _quantization(
+    model: Path | MemoryModel, graph: Graph, inputs: Inputs, options: BuildOptions, reading: Reading, samples: Samples
+) -> QuantizationLoss | None:
+    """A float .pt2 file's own network, computed by PyTorch, beside the graph; None for other models."""
+    if not isinstance(model, Path) or model.suffix.lower() != ".pt2":
+        return None
+    from tinygen.frontends.torch.compare import program_loss
+    from tinygen.frontends.torch.file import load_program
+
+    reals = load_reals(inputs, [graph.tensors[name] for name in graph.inputs], reading, len(samples))
+    return program_loss(load_program(model, options.trust_pickle), graph, reals, samples.labels)
 
 
 def _built(model: Path | MemoryModel, folder: Path, options: BuildOptions, board: str) -> BuildReport:

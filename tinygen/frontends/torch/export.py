@@ -71,7 +71,7 @@ def export(
         )
     if isinstance(module, torch.nn.Module) and is_quantized(module):
         return _alive(_low_bit(module, example_input, calibration is not None or float32, name))
-    program = module if isinstance(module, ExportedProgram) else _traced(_without_masks(module), example_input)
+    program = module if isinstance(module, ExportedProgram) else traced(without_masks(module), example_input)
     model = read_program(program, name)
     if float32:
         return _alive(_float_graph(model, calibration))
@@ -93,7 +93,7 @@ def _alive(graph: Graph) -> Graph:
     return graph
 
 
-def _without_masks(module: torch.nn.Module) -> torch.nn.Module:
+def without_masks(module: torch.nn.Module) -> torch.nn.Module:
     """The module with the masks of torch.nn.utils.prune applied; torch.export would keep them as operators."""
     if not is_pruned(module):
         return module
@@ -160,9 +160,9 @@ def _float_graph(model: FloatModel, calibration: Calibration | None) -> Graph:
     return graph
 
 
-def _traced(module: torch.nn.Module, example_input: Array | Sequence[Array] | None) -> ExportedProgram:
+def traced(module: torch.nn.Module, example_input: Array | Sequence[Array] | None) -> ExportedProgram:
     first = tuple(_examples(example_input))
-    with _evaluating(module), torch.no_grad():
+    with evaluating(module), torch.no_grad():
         try:
             return torch.export.export(module, first)
         except (RuntimeError, TypeError, ValueError, AssertionError) as error:
@@ -183,7 +183,7 @@ def _examples(example_input: Array | Sequence[Array] | None) -> list[torch.Tenso
 
 
 @contextmanager
-def _evaluating(module: torch.nn.Module) -> Iterator[None]:
+def evaluating(module: torch.nn.Module) -> Iterator[None]:
     """A context in evaluation mode; without eval(), which graph modules made by torch.export forbid and do not need."""
     modes = [(part, part.training) for part in module.modules()]
     try:
@@ -195,12 +195,13 @@ def _evaluating(module: torch.nn.Module) -> Iterator[None]:
             part.training = mode
 
 
-def samples_of(calibration: Calibration, graph: Graph) -> list[Sample]:
+def samples_of(calibration: Calibration, graph: Graph, what: str = "calibration") -> list[Sample]:
     """Samples as the graph takes them.
 
     Args:
         calibration: see `export`.
         graph: the samples are for its inputs.
+        what: the samples' name in errors.
 
     Raises:
         TinygenError: the samples do not fit the inputs.
@@ -215,21 +216,21 @@ def samples_of(calibration: Calibration, graph: Graph) -> list[Sample]:
     samples: list[Sample] = []
     for batch in batches:
         arrays = [batch] if isinstance(batch, _ARRAYS) else list(batch)
-        samples += _rows([np.asarray(array, np.float32) for array in arrays[:count]], graph)
+        samples += _rows([np.asarray(array, np.float32) for array in arrays[:count]], graph, what)
     if not samples:
-        raise TinygenError("there are no calibration samples", where=graph.name, fix="Give at least one input.")
+        raise TinygenError(f"there are no {what} samples", where=graph.name, fix="Give at least one input.")
     return samples
 
 
-def _rows(arrays: Sequence[np.ndarray], graph: Graph) -> list[Sample]:
+def _rows(arrays: Sequence[np.ndarray], graph: Graph, what: str) -> list[Sample]:
     if len(arrays) != len(graph.inputs):
-        raise TinygenError(f"calibration has {len(arrays)} arrays for {len(graph.inputs)} inputs", where=graph.name)
+        raise TinygenError(f"{what} has {len(arrays)} arrays for {len(graph.inputs)} inputs", where=graph.name)
     stored = []
     for name, array in zip(graph.inputs, arrays, strict=True):
         shape = graph.tensors[name].shape
         given = array.transpose(NHWC) if array.ndim == 4 else array
         if given.shape[1:] != shape[1:] or len(given) != len(arrays[0]):
             wanted = ["N", *(shape[i] for i in NCHW[1:])] if len(shape) == 4 else ["N", *shape[1:]]
-            raise TinygenError(f"calibration has shape {list(array.shape)}, not {wanted}", where=f"input '{name}'")
+            raise TinygenError(f"{what} has shape {list(array.shape)}, not {wanted}", where=f"input '{name}'")
         stored.append(given)
     return [[array[index : index + 1] for array in stored] for index in range(len(arrays[0]))]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 import torch.ao.quantization.fx._decomposed  # The operators of quantized files.
+from torch.export import ExportedProgram
 
 from tinygen.errors import ModelError, TinygenError
 from tinygen.frontends.arrays import input_names, read_arrays
@@ -45,9 +46,24 @@ def load_pt2(
         UnsupportedError: it uses an operator tinygen lacks.
         TinygenError: calibration is missing, or does not fit.
     """
+    program = load_program(path, trust_pickle)
+    try:
+        model = read_program(program, name or c_name(path.stem))
+        return quantize(model, None if calibration is None else _samples(calibration, model.graph, layout))
+    except TinygenError as error:
+        error.where = f"{path}: {error.where}" if error.where else str(path)
+        raise
+
+
+def load_program(path: Path, trust_pickle: bool = False) -> ExportedProgram:
+    """What torch.export.save wrote.
+
+    Raises:
+        ModelError: see `load_pt2`.
+    """
     try:
         with _without_tracebacks():
-            program = torch.export.load(path if trust_pickle else without_code(path))
+            return torch.export.load(path if trust_pickle else without_code(path))
     except TinygenError as error:
         error.where = str(path)
         raise
@@ -57,12 +73,6 @@ def load_pt2(
             where=str(path),
             fix="Write it with torch.export.save, with the same version of torch.",
         ) from error
-    try:
-        model = read_program(program, name or c_name(path.stem))
-        return quantize(model, None if calibration is None else _samples(calibration, model.graph, layout))
-    except TinygenError as error:
-        error.where = f"{path}: {error.where}" if error.where else str(path)
-        raise
 
 
 @contextmanager
