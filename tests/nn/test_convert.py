@@ -331,3 +331,57 @@ def test_averages_get_quantizers_only_where_their_sums_may_leave_16_bits() -> No
         (nn.AdaptiveAvgPool2d(1), "w2a2"),
     ):
         assert type(entry(pool, recipe)) is tnn.Affine8
+
+
+F = nn.functional
+_FORMS: dict[str, Callable[[nn.Module, torch.Tensor], torch.Tensor]] = {
+    "torch.relu": lambda net, x: torch.relu(x),
+    "F.relu": lambda net, x: F.relu(x, inplace=True),
+    "F.relu6": lambda net, x: F.relu6(x),
+    "x.relu()": lambda net, x: x.relu(),
+    "x.relu_()": lambda net, x: x.relu_(),
+    "F.max_pool2d": lambda net, x: F.max_pool2d(torch.relu(x), 2),
+    "torch.max_pool2d": lambda net, x: torch.max_pool2d(torch.relu(x), 2),
+    "F.avg_pool2d": lambda net, x: F.avg_pool2d(torch.relu(x), 2),
+    "F.adaptive_avg_pool2d": lambda net, x: F.adaptive_avg_pool2d(torch.relu(x), 2),
+    "F.dropout": lambda net, x: F.dropout(torch.relu(x), 0.5, net.training),
+    "x.contiguous()": lambda net, x: torch.relu(x).contiguous(),
+    "a + b": lambda net, x: torch.relu(x) + x,
+    "a - b": lambda net, x: torch.relu(x) - x,
+    "torch.add": lambda net, x: torch.add(torch.relu(x), x),
+    "torch.sub": lambda net, x: torch.sub(torch.relu(x), x),
+    "x.add(y)": lambda net, x: torch.relu(x).add(x),
+    "x.sub(y)": lambda net, x: torch.relu(x).sub(x),
+    "torch.cat": lambda net, x: net.joined(torch.cat([torch.relu(x), torch.relu(net.second(x))], 1)),
+}
+_FLAT: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "torch.flatten(x, 1)": lambda x: torch.flatten(x, 1),
+    "x.flatten(1)": lambda x: x.flatten(1),
+    "x.view(len, -1)": lambda x: x.view(x.size(0), -1),
+    "x.reshape(len, -1)": lambda x: x.reshape(x.shape[0], -1),
+    "x.mean((2, 3))": lambda x: x.mean((2, 3)),
+    "torch.mean": lambda x: torch.mean(x, (2, 3)),
+}
+
+
+@pytest.mark.parametrize("flat", _FLAT)
+def test_forms_of_the_page(flat: str) -> None:
+    """Each call that docs/low-bit.md names converts, and is exported; three at a time behind one flattening."""
+
+    class Form(nn.Module):
+        def __init__(self, form: Callable[[nn.Module, torch.Tensor], torch.Tensor]) -> None:
+            super().__init__()
+            self.first, self.second, self.last = nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 3, padding=1), nn.LazyLinear(2)
+            self.joined = nn.Conv2d(8, 4, 1)
+            self.form = form
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.last(_FLAT[flat](torch.relu(self.second(self.form(self, self.first(x))))))
+
+    page = (Path(__file__).parents[2] / "docs" / "low-bit.md").read_text()
+    start = list(_FLAT).index(flat)
+    for name in list(_FORMS)[start :: len(_FLAT)]:
+        network, x = Form(_FORMS[name]).eval(), torch.zeros(1, 1, 10, 10)
+        network(x)
+        tnn.convert(network, "int8", example_input=x)
+        assert name in page.replace("in place, too", "x.relu_()") and flat in page, name
