@@ -252,10 +252,12 @@ def test_python_of_the_torch_page_runs(tmp_path: Path, monkeypatch: pytest.Monke
     module = torch.nn.Sequential(*layers)
     images = [torch.randn(1, 1, 28, 28) for _ in range(4)]
     code = [block.text for block in blocks(ROOT / "docs" / "from-pytorch.md") if block.language == "python"]
-    assert len(code) == 6
-    exec(code[0], {"module": module.eval(), "example_input": images[0], "images": torch.cat(images)})
-    exec(code[1], {"module": module.eval(), "images": images})
-    for block in code[2:]:
+    assert len(code) == 7
+    names = {"module": module.eval(), "example_input": images[0], "images": torch.cat(images), "labels": [1, 2, 3, 4]}
+    exec(code[0], names)
+    exec(code[1], names)
+    exec(code[2], {"module": module.eval(), "images": images})
+    for block in code[3:]:
         exec(block, {})
     for name in ("kws.tg", "digits.tg", "net.tg", "gated.tg", "masked.tg"):
         assert call("inspect", name, cwd=tmp_path).returncode == 0
