@@ -178,6 +178,9 @@ REFUSED: dict[str, bytes] = {
     "its second operand 't1' is int16, not int8": simple(
         "ADD", [codes(4), codes(4, dtype="int16")], [codes(4)], "AddOptions"
     ),
+    "16-bit 'y' has zero point 2": simple(
+        "QUANTIZE", [codes(4, dtype="int16")], [TensorSpec((4,), "int16", 0.5, 2, name="y")], "QuantizeOptions"
+    ),
     "16-bit 't0' has zero point 1": simple(
         "ADD", [codes(4, zero=1, dtype="int16"), codes(4, dtype="int16")], [codes(4, dtype="int16")], "AddOptions"
     ),

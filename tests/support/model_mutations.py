@@ -55,9 +55,7 @@ _SUPPORTED = (*supported_operators(), "VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VAR
 _LACKING = (
     "SVDF",
     "LSTM",
-    "DIV",
-    "EXP",
-    "SUM",
+    "LSH_PROJECTION",
     "CUSTOM",
     "IF",
     "WHILE",

@@ -46,6 +46,12 @@ def int16_is_symmetric(operator: Operator) -> str:
     return ""
 
 
+def requantized_int16_is_symmetric(operator: Operator) -> str:
+    """Nor have 16-bit codes another zero point where 16-bit codes are made of them (quantize.cc)."""
+    kinds = {operator.declared[tensor.name].kind for tensor in _tensors(operator)}
+    return int16_is_symmetric(operator) if kinds == {"int16"} else ""
+
+
 def one_encoding(operator: Operator) -> str:
     """All tensors share scale and zero point (pack.cc, unpack.cc)."""
     return one_encoding_between(operator, _tensors(operator))

@@ -233,6 +233,7 @@ _ELEMENTWISE: Mapping[int, Contract] = {
             "int16 -> int8|int16|int32",
             "int32 -> int8|int16",
         ),
+        rules=(rules.requantized_int16_is_symmetric,),
     ),
     _OP.DEQUANTIZE: Contract(
         versions=9,

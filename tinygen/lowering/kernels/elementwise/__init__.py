@@ -14,9 +14,12 @@ compare             any        comparisons
 select              any        one of two operands, by a condition
 cast                any        numbers in another type
 unary               any        8-bit codes by table, four at a time where that pays; floats
+unary_s16           any        16-bit codes: straight lines, interpolated tables, LiteRT's table of sigmoids
+function_of_two     any        DIV, FLOOR_DIV, FLOOR_MOD, SQUARED_DIFFERENCE, POW, ATAN2: a formula for each type
 prelu               any        PRELU; on int8 one product and one rounding
 normalization       any        LayerNorm, GroupNorm, InstanceNorm, RMSNorm of codes and of floats
 requantize          any        a separate requantization
-softmax             any        int8 and float; int8 by shares where a table of exponentials fits
+softmax             any        int8, int16 and float; int8 by shares where a table of exponentials fits; log softmax
+normalization_...   any        L2 and local response normalization of rows
 ==================  =========  ==================================================================
 """
