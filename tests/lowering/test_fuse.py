@@ -15,11 +15,13 @@ from tests.support.networks import SCALE, Network
 from tests.support.random_networks import random_network
 from tests.support.tflite_builder import ModelSpec, TensorSpec, options
 from tinygen.frontends.tflite import read_tflite
+from tinygen.ir.encodings import Affine
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.binary import Add
 from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.conv_2d_add import Conv2DAdd
 from tinygen.lowering.fuse import fuse
+from tinygen.lowering.lower import lower
 from tinygen.lowering.select import choose
 
 DSP = ("c99", "dsp")
@@ -148,6 +150,22 @@ def test_left_apart_without_a_linear_form(monkeypatch: pytest.MonkeyPatch) -> No
     assert fused(graph)
     monkeypatch.setattr("tinygen.lowering.fuse.fit_sum", lambda node: None)
     assert not fused(graph)
+
+
+def test_left_apart_where_only_the_other_order_has_a_linear_form() -> None:
+    """Scales that calibration found: a + b has one, b + a has none, and the convolution's output is b."""
+    net = Network(1)
+    x, y = block(net)
+    net.add(x, y)
+    graph = net.graph()
+    add = next(op for op in graph.ops if type(op) is Add)
+    encodings = (("0x1.b5ef2ap-6", -15), ("0x1.31d3e8p-6", 24), ("0x1.da585ap-6", 15))
+    tensors = dict(graph.tensors)
+    for name, (scale, zero) in zip((*add.inputs, *add.outputs), encodings, strict=True):
+        tensors[name] = replace(tensors[name], encoding=Affine("int8", (float.fromhex(scale),), (zero,)))
+    found = replace(graph, tensors=tensors)
+    assert not fused(found)
+    lower(found, isa=DSP)
 
 
 @pytest.mark.parametrize(("family", "isa"), [("reference", DSP), ("cmsis-nn", DSP), ("tinygen", ("c99",))])

@@ -10,7 +10,7 @@ import numpy as np
 
 from tinygen.ir.encodings import Affine
 from tinygen.ir.graph import Graph
-from tinygen.ir.ops.base import Op
+from tinygen.ir.ops.base import Node, Op
 from tinygen.ir.ops.binary import Add
 from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.conv_2d_add import Conv2DAdd
@@ -43,7 +43,7 @@ def _convolution_and_sum(graph: Graph, before: list[Op], add: Op, readers: Count
     assert isinstance(add, Add)
     node = graph.node(add)
     same = node.input(0).shape == node.input(1).shape == node.output.shape
-    if node.output.dtype != np.int8 or not same or add.inputs[0] == add.inputs[1] or fit_sum(node) is None:
+    if node.output.dtype != np.int8 or not same or add.inputs[0] == add.inputs[1]:
         return None
     for convolution in reversed(before):
         name = convolution.outputs[0]
@@ -58,6 +58,9 @@ def _convolution_and_sum(graph: Graph, before: list[Op], add: Op, readers: Count
         between = graph.tensors[name].encoding
         assert isinstance(between, Affine)
         other = add.inputs[1 - add.inputs.index(name)]
+        # In the order of the fused operator: one may have a linear form where the other has none.
+        if fit_sum(Node(add, (graph.tensors[name], graph.tensors[other]), node.outputs)) is None:
+            continue
         bias = convolution.inputs[2] if len(convolution.inputs) > 2 else ""
         return convolution, Conv2DAdd(
             name=f"{convolution.name}_{add.name}",

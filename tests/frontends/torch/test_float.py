@@ -242,6 +242,15 @@ def test_batch_norm_alone() -> None:
             return self.norm(y) + y
 
     assert kinds(compare(Shared(), IMAGE)) == ["conv_2d", "mul", "add", "add"]
+
+    class SharedView(Shared):
+        def forward(self, x: Any) -> Any:
+            y = self.conv(x)
+            return self.norm(y.view(IMAGE)) + y
+
+    assert kinds(compare(SharedView(), IMAGE)) == ["conv_2d", "mul", "add", "add"]
+    alone = nn.Sequential(nn.Linear(12, 6), nn.Unflatten(0, (1, 1)), nn.Flatten(0, 1), nn.BatchNorm1d(6))
+    assert kinds(compare(alone, (1, 12))) == ["fully_connected"]
     assert kinds(compare(nn.Sequential(nn.BatchNorm1d(12), nn.PReLU(12)), (1, 12))) == ["mul", "add", "prelu"]
 
 

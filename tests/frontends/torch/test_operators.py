@@ -121,6 +121,8 @@ IMAGES: dict[str, Callable[[Any], Any]] = {
     "matmul, vector": lambda x: x @ fixed(10) + (fixed(8) @ x)[..., :8],
     "matmul, batch of constants": lambda x: x @ fixed(6, 10, 3),
     "matmul, transposed": lambda x: x.transpose(2, 3) @ x + x.transpose(2, 3) @ fixed(6, 8, 10),
+    "softmax of one": lambda x: x.mean((2, 3), keepdim=True).softmax(3) + x.mean(1, keepdim=True).softmax(1),
+    "of a shape": lambda x: x + torch.ones_like(x) + x.new_full((10,), 0.5) + torch.zeros_like(x[:, :1]),
     "relu of a cat": lambda x: torch.relu(torch.cat([x, -x], 3)),
 }
 PARTS = 4

@@ -28,6 +28,8 @@ from tinygen.ir.graph import Graph
 for _module in pkgutil.iter_modules(operators.__path__):
     importlib.import_module(f"{operators.__name__}.{_module.name}")
 
+_SHAPED = {f"aten.{name}" for name in ("new_zeros", "new_ones", "new_full", "zeros_like", "ones_like", "full_like")}
+"""Operators that look at the shape of what they read, not at its elements."""
 _LEAVES = ("torch.nn.", "torch.ao.nn.")
 """Modules of these packages give their whole operator its name."""
 
@@ -87,9 +89,9 @@ class _Walk:
             return None
         if node.target is torch.ops.higher_order.cond:
             return self._cond(node)
-        if not any(self._depends(other) for other in node.all_input_nodes):
-            return self._computed(node)
         target = str(node.target).rpartition(".")[0]
+        if target in _SHAPED or not any(self._depends(other) for other in node.all_input_nodes):
+            return self._computed(node)
         call = self._call(node, target)
         if target not in CONVERTERS:
             known = ", ".join(sorted(name.removeprefix("aten.") for name in CONVERTERS))
@@ -141,13 +143,22 @@ class _Walk:
             return [self._get(item) for item in argument]
         return argument
 
+    def _is_read_once(self, node: Node | None) -> bool:
+        """Whether nothing but one reader sees the elements of a node's value, be it through other views of them."""
+        while node is not None and len(node.users) == 1:
+            before, value = next(iter(node.all_input_nodes), None), self.values[node]
+            viewed = self.values.get(before) if before is not None else None
+            if not (isinstance(value, Value) and isinstance(viewed, Value) and viewed.tensor == value.tensor):
+                return True
+            node = before
+        return False
+
     def _call(self, node: Node, target: str) -> Call:
         where, self.build.label = _names(node)
         schema = node.target._schema.arguments
         arguments = {argument.name: argument.default_value for argument in schema if argument.has_default_value()}
         arguments |= {argument.name: self._get(given) for argument, given in zip(schema, node.args, strict=False)}
         arguments |= {name: self._get(given) for name, given in node.kwargs.items()}
-        first = next(iter(node.all_input_nodes), None)
         value = node.meta.get("val")
         results = value if isinstance(value, list | tuple) else [value]
         shapes = [tuple(v.shape) for v in results if isinstance(v, torch.Tensor)]
@@ -158,7 +169,7 @@ class _Walk:
             where,
             arguments,
             tuple(shapes),
-            first is not None and len(first.users) == 1,
+            self._is_read_once(next(iter(node.all_input_nodes), None)),
             self.build,
             frozenset(str(user.target).rpartition(".")[0] for user in node.users),
             frozenset(user.args[1] for user in node.users if user.target is operator.getitem),
@@ -278,6 +289,8 @@ class _Reader(_Walk):
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, Value):
+        return torch.zeros(value.shape)
     return torch.from_numpy(value.array) if isinstance(value, Constant) else value
 
 

@@ -118,7 +118,7 @@ def softmax(call: Call) -> Value:
     rank = len(x.shape)
     dim = call.dim("dim", rank)
     tensor, order = call.build.plain(x)
-    if order[-1] != dim and x.shape[dim] != 1:
+    if order[-1] != dim:
         order = (*(other for other in order if other != dim), dim)
         tensor = call.build.stored(x, order)
     return call.build.fresh(call.build.add(Softmax, [tensor]), order)
