@@ -13,7 +13,7 @@ from tinygen.builds.values import as_codes
 from tinygen.errors import TinygenError
 from tinygen.frontends.arrays import input_names, read_arrays
 from tinygen.frontends.layouts import Layout, Rows
-from tinygen.ir.encodings import Affine
+from tinygen.ir.encodings import Affine, Plain
 from tinygen.ir.tensor import Tensor
 
 
@@ -152,7 +152,7 @@ def load_reals(inputs: Inputs, tensors: Sequence[Tensor], reading: Reading, coun
         rows = Rows(f"input '{tensor.name}'", tensor.shape).take(arrays[name], reading.layout, name_of(inputs))[:count]
         if rows.dtype.kind != "f" and isinstance(tensor.encoding, Affine):
             rows = tensor.encoding.integers(rows) * tensor.scale
-        columns.append(rows.astype(np.float32))
+        columns.append(rows.astype(tensor.dtype if isinstance(tensor.encoding, Plain) else np.float32))
     return [[column[index] for column in columns] for index in range(count)]
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import tinygen
 from tests.support.differential import compare_code
 from tinygen.errors import UnsupportedError
-from tinygen.frontends.ptq.branches import threshold_code
+from tinygen.frontends.ptq.branches import threshold_codes
 from tinygen.ir.branch import Branch, all_graphs
 from tinygen.ir.encodings import Affine
 from tinygen.ir.graph import Graph
@@ -162,8 +162,15 @@ def test_int8_conditions_turn_where_float_ones_do() -> None:
 
 def test_codes_of_constants() -> None:
     encoding = Affine("int8", (0.5,), (-3,))
-    ends = [(threshold_code(v, encoding, upwards=True), threshold_code(v, encoding, upwards=False)) for v in VALUES]
-    assert ends == [(-3, -3), (-2, -3), (-2, -2), (-3, -4), (127, 127), (-128, -128)]
+    above, below = (threshold_codes(np.array(VALUES), encoding, upwards=upwards) for upwards in (True, False))
+    assert list(zip(above.tolist(), below.tolist(), strict=True)) == [
+        (-3, -3),
+        (-2, -3),
+        (-2, -2),
+        (-3, -4),
+        (127, 127),
+        (-128, -128),
+    ]
 
 
 def test_refusals() -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import tinygen
 from tests.frontends.torch.test_float import IMAGE, Function, compare
 from tests.support.torch_models import kinds, need, outputs_of
 from tinygen.ir.graph import Graph
@@ -123,9 +125,33 @@ IMAGES: dict[str, Callable[[Any], Any]] = {
     "matmul, transposed": lambda x: x.transpose(2, 3) @ x + x.transpose(2, 3) @ fixed(6, 8, 10),
     "softmax of one": lambda x: x.mean((2, 3), keepdim=True).softmax(3) + x.mean(1, keepdim=True).softmax(1),
     "of a shape": lambda x: x + torch.ones_like(x) + x.new_full((10,), 0.5) + torch.zeros_like(x[:, :1]),
+    "sums": lambda x: x.sum((1, 2)) + x.sum() + x.flatten(1).prod(1, keepdim=True) * 1e9,
+    "lengths": lambda x: (
+        x.norm(dim=1, keepdim=True) + x.norm(1, (2, 3), True) + x.norm(float("inf"), dim=3, keepdim=True)
+    ),
+    "normalized": lambda x: F.normalize(x, dim=1) + F.normalize(x, dim=-1) - x / x.norm(dim=(2, 3), keepdim=True),
+    "deviation": lambda x: x.std(1, keepdim=True) + x.std((2, 3), correction=0, keepdim=True),
+    "quotients": lambda x: 1 / (x.abs() + 1) + x / (x * x + 1) + (x.abs() + 2).reciprocal(),
+    "response normalization": lambda x: (
+        x * (x.norm(dim=(2, 3), keepdim=True) / (x.norm(dim=(2, 3), keepdim=True).mean(1, True) + 1e-6))
+    ),
+    "functions": lambda x: x.exp() + (x.abs() + 1).log() + x.abs().sqrt() + (x * x + 1).rsqrt() + x.sin() + x.cos(),
+    "rounded": lambda x: (x * 3).floor() + (x * 3).ceil() + (x * 3).round() + x.sign(),
+    "other powers": lambda x: (
+        (x.abs() + 0.1) ** 1.7 + 2.0**x + x.abs() ** 0.5 + (x.abs() + 0.1) ** -1 + x.clamp(min=0.2) ** -0.5
+    ),
+    "log softmax": lambda x: x.log_softmax(1) + F.logsigmoid(x),
+    "entropy": lambda x: -(x.softmax(1) * x.log_softmax(1)).sum(1),
+    "where": lambda x: (
+        torch.where(x > 0, x, 0.1 * x) + torch.where(fixed(10) > 0, x, 1.5) + torch.where(x[:, :1] > 0, 1.0, 2.0)
+    ),
+    "masked": lambda x: x.masked_fill(fixed(8, 10) > 0.5, float("-inf")).softmax(-1),
+    "conditions": lambda x: (((x > 0) & (x < 1)) | ~(x >= -1)).float() + ((x > 0) ^ (x > 0.5)) * x,
+    "conditions of constants": lambda x: ((x > fixed(10)) & (fixed(8, 10) > 0)).float(),
+    "counted": lambda x: (x > 0.5).sum(1) + ((x > 0).any(1) | (x > 5).all(1)).float(),
     "relu of a cat": lambda x: torch.relu(torch.cat([x, -x], 3)),
 }
-PARTS = 4
+PARTS = 6
 
 
 @pytest.mark.parametrize("part", range(PARTS))
@@ -199,3 +225,50 @@ def test_positions() -> None:
     x = np.random.default_rng(0).normal(size=(5, 9)).astype(np.float32)
     for index, wanted in enumerate((x.argmax(1), x.argmax(1), x.argmin(1)[:, None])):
         np.testing.assert_array_equal(outputs_of(graph, x, index), wanted)
+
+
+class Words(nn.Module):
+    """A table, a norm, attention, a mean over words."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(3)
+        self.table, self.places = nn.Embedding(50, 8), nn.Embedding(12, 8)
+        self.norm, self.last = nn.LayerNorm(8), nn.Linear(8, 3)
+
+    def forward(self, tokens: Any) -> Any:
+        x = self.table(tokens) + self.places(torch.arange(12))
+        x = self.norm(x)
+        keep = (tokens != 0)[:, :, None]
+        return self.last(torch.where(keep, x, torch.zeros(1)).sum(1) / 12)
+
+
+def test_embeddings_of_integer_inputs(tmp_path: Path) -> None:
+    """Positions are int32; float as torch, int8 in integers alone, and in C."""
+    module, tokens = Words().eval(), torch.randint(0, 50, (40, 12), generator=torch.Generator().manual_seed(1))
+    tokens[:, 9:] = 0
+    with torch.no_grad():
+        wanted = np.concatenate([module(row[None]).numpy() for row in tokens])
+    real = export(module, tokens[:1], float32=True)
+    assert str(real.tensors[real.inputs[0]].encoding) == "int32"
+    rows = tokens.numpy().astype(np.int32)
+    np.testing.assert_allclose(outputs_of(real, rows), wanted, rtol=1e-5, atol=1e-5)
+    graph = export(module, tokens[:1], tokens, name="words")
+    assert not any(tensor.is_float for tensor in graph.tensors.values() if not tensor.is_constant)
+    loss = tinygen.compare(module, graph, tokens)
+    assert loss.same is not None and loss.same >= 38 and loss.signal_to_noise > 20
+    assert tinygen.verify(graph, rows[:3], board="host").identical
+    np.save(tmp_path / "tokens.npy", tokens.numpy())
+    torch.export.save(torch.export.export(module, (tokens[:1],)), tmp_path / "words.pt2")
+    options = tinygen.BuildOptions(board="f746zg", calibration=tmp_path / "tokens.npy")
+    report = tinygen.verify(tmp_path / "words.pt2", rows[:3], options)
+    assert report.identical and report.quantization is not None and report.quantization.same == 3
+
+
+def test_a_vector_of_length_one_is_a_norm() -> None:
+    """Division by its own length, as in cosine similarity, is one operator."""
+    assert kinds(compare(lambda x: F.normalize(x, dim=1), IMAGE)) == ["normalization"]
+    far = compare(lambda x: x / x.norm(dim=1, keepdim=True).clamp(min=0.5), IMAGE)
+    assert "normalization" not in kinds(far) and "div" in kinds(far)
+    other = compare(lambda x: (x + 1) / x.norm(dim=1, keepdim=True), IMAGE)
+    assert "normalization" not in kinds(other)

@@ -11,11 +11,11 @@ import numpy as np
 
 from tinygen.frontends.aten.layout import NHWC, NLC, Layout
 from tinygen.ir.branch import Branch
-from tinygen.ir.encodings import Affine, Encoding, Float32
+from tinygen.ir.encodings import Affine, Encoding, Float32, Plain
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Node, Op
 from tinygen.ir.ops.concatenation import Concatenation
-from tinygen.ir.ops.movement import StridedSlice, Transpose
+from tinygen.ir.ops.movement import BroadcastTo, StridedSlice, Transpose
 from tinygen.ir.ops.reshape import Reshape
 from tinygen.ir.tensor import Shape, Tensor
 
@@ -57,6 +57,20 @@ class Constant:
         return None if self.encoding and self.encoding.per_channel else self.encoding
 
 
+@dataclass(frozen=True)
+class Length:
+    """What a tensor is: the root of the sum of squares of another, at least `least`.
+
+    Attributes:
+        of: that value.
+        dims: over which the sum is.
+    """
+
+    of: Value
+    dims: frozenset[int]
+    least: float = 0.0
+
+
 @dataclass
 class Builder:
     """The graph so far.
@@ -65,12 +79,14 @@ class Builder:
         label: base of the names of new operators and tensors: the module they come from.
         weights: encodings of constants that the model has quantized.
         quantized: encodings of tensors that the model quantizes.
+        lengths: tensors that are lengths of vectors.
     """
 
     tensors: dict[str, Tensor] = field(default_factory=dict)
     ops: list[Op] = field(default_factory=list)
     weights: dict[str, Affine] = field(default_factory=dict)
     quantized: dict[str, Affine] = field(default_factory=dict)
+    lengths: dict[str, Length] = field(default_factory=dict)
     label: str = "model"
     _names: set[str] = field(default_factory=set)
 
@@ -83,18 +99,26 @@ class Builder:
         self._names.add(name)
         return name
 
-    def input(self, name: str, shape: Shape) -> Value:
+    def input(self, name: str, shape: Shape, encoding: Encoding = _FLOAT) -> Value:
         """An input of the model; images are NHWC."""
         order = NHWC if len(shape) == 4 else tuple(range(len(shape)))
         name = self.unique(name)
-        self.tensors[name] = Tensor(name, tuple(shape[dim] for dim in order), Float32())
+        self.tensors[name] = Tensor(name, tuple(shape[dim] for dim in order), encoding)
         return Value(name, Layout.dense(shape, order))
 
-    def constant(self, array: np.ndarray, what: str, encoding: Affine | None = None) -> str:
-        """Adds a float constant, already in the Graph's order of dimensions; returns its name."""
+    def constant(
+        self, array: np.ndarray, what: str, encoding: Affine | None = None, *, plain: Plain | None = None
+    ) -> str:
+        """Adds a constant, already in the Graph's order of dimensions; returns its name.
+
+        Args:
+            array: booleans, or numbers, which become floats.
+            plain: numbers are integers that stand for themselves.
+        """
         name = self.unique(f"{self.label}_{what}")
-        data = np.ascontiguousarray(array, np.float32)
-        self.tensors[name] = Tensor(name, data.shape, Float32(), data)
+        kind = Plain("bool") if array.dtype == bool else plain or Float32()
+        data = np.ascontiguousarray(array, kind.dtype)
+        self.tensors[name] = Tensor(name, data.shape, kind, data)
         if encoding is not None:
             self.weights[name] = encoding
         return name
@@ -194,6 +218,13 @@ class Builder:
         assert layout is not None
         return Value(value.tensor, layout)
 
+    def ranked(self, value: Value | Constant, rank: int) -> Value | Constant:
+        """With dimensions of size 1 in front."""
+        shape = (1,) * (rank - len(value.shape)) + value.shape
+        if isinstance(value, Constant):
+            return Constant(value.array.reshape(shape), value.whole_encoding)
+        return self.viewed(value, shape)
+
     def permuted(self, value: Value, order: Sequence[int]) -> Value:
         """Dimension i of the result is dimension `order[i]`; nothing is moved."""
         return Value(value.tensor, value.layout.permuted(order))
@@ -203,10 +234,17 @@ class Builder:
         if value.shape == tuple(shape):
             return value
         value = self.viewed(value, (1,) * (len(shape) - len(value.shape)) + value.shape)
-        for dim, size in enumerate(shape):
-            if size != value.shape[dim]:
-                value = self.joined([value] * size, dim)
-        return value
+        tensor, order = self.plain(value)
+        encoding = self.tensors[tensor].encoding
+        wanted = tuple(shape[dim] for dim in order)
+        return self.fresh(self.add(BroadcastTo, [tensor], "broadcast", encoding=encoding, shape=wanted), order)
+
+    def repeated(self, value: Value, dim: int, count: int) -> Value:
+        """A dimension `count` times, one after the other."""
+        shape = value.shape
+        apart = self.viewed(value, (*shape[:dim], 1, *shape[dim:]))
+        wide = self.broadcast(apart, (*shape[:dim], count, *shape[dim:]))
+        return self.viewed(wide, (*shape[:dim], count * shape[dim], *shape[dim + 1 :]))
 
     def joined(self, parts: Sequence[Value | Constant], dim: int) -> Value:
         """The parts one after the other along a dimension, in the order of the first value's dimensions."""
@@ -218,7 +256,8 @@ class Builder:
             else self.stored(part, order)
             for part in parts
         ]
-        return self.fresh(self.add(Concatenation, names, axis=order.index(dim)), order)
+        encoding = self.tensors[first.tensor].encoding
+        return self.fresh(self.add(Concatenation, names, encoding=encoding, axis=order.index(dim)), order)
 
     def part(self, tensor: str, axis: int, begin: int, step: int, count: int) -> str:
         """`count` elements along an axis of a tensor, from `begin` on."""
@@ -229,6 +268,7 @@ class Builder:
         return self.add(
             StridedSlice,
             [tensor],
+            encoding=self.tensors[tensor].encoding,
             begin=tuple(begin if i == axis else 0 for i in axes),
             step=tuple(step if i == axis else 1 for i in axes),
             count=tuple(count if i == axis else shape[i] for i in axes),
@@ -243,7 +283,8 @@ class Builder:
         if permutation == tuple(range(len(permutation))):
             return value.tensor
         flat = self.shaped(value.tensor, value.layout.sizes)
-        return self.add(Transpose, [flat], "transpose", permutation=permutation)
+        encoding = self.tensors[flat].encoding
+        return self.add(Transpose, [flat], "transpose", encoding=encoding, permutation=permutation)
 
     def fresh(self, tensor: str, order: Sequence[int]) -> Value:
         """The value of a tensor that has PyTorch's dimensions in the given order."""
@@ -256,16 +297,17 @@ class Builder:
     def operand(self, constant: Constant, layout: Layout, tensor: str) -> str:
         """A constant operand for a tensor of that layout: of the tensor's shape, or one that is broadcast to it."""
         rank = len(layout.dims)
-        array = np.asarray(constant.array, np.float32)
-        encoding = constant.whole_encoding
+        own = self.tensors[tensor].encoding
+        encoding, plain = constant.whole_encoding, own if isinstance(own, Plain) else None
+        array = np.asarray(constant.array)
         if array.size == 1:
-            return self.constant(array.reshape(1), "constant", encoding)
+            return self.constant(array.reshape(1), "constant", encoding, plain=plain)
         array = array.reshape((1,) * (rank - array.ndim) + array.shape)
         shape, order = self.tensors[tensor].shape, layout.dim_order()
         if order is not None and shape == (1,) * (len(shape) - rank) + tuple(layout.shape[dim] for dim in order):
-            return self.constant(array.transpose(order), "constant", encoding)
+            return self.constant(array.transpose(order), "constant", encoding, plain=plain)
         flat = layout.to_memory(np.broadcast_to(array, layout.shape))
-        return self.constant(flat.reshape(shape), "constant", encoding)
+        return self.constant(flat.reshape(shape), "constant", encoding, plain=plain)
 
     def plain(self, value: Value) -> tuple[str, tuple[int, ...]]:
         """(tensor, order): a tensor whose dimensions are the value's, in that order."""

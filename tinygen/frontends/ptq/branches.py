@@ -81,8 +81,8 @@ def with_outputs(graph: Graph, wanted: Sequence[Tensor]) -> Graph:
     return replace(graph, tensors=tensors, ops=tuple(ops), outputs=tuple(outputs))
 
 
-def threshold_code(value: float, encoding: Affine, *, upwards: bool) -> int:
-    """The least code whose value is at least `value` (`upwards`), or else the largest at most `value`; -128 to 127."""
-    steps = value / encoding.scale[0]
-    code = (np.ceil(steps) if upwards else np.floor(steps)) + encoding.zero_point[0]
-    return int(np.clip(code, -128, 127))
+def threshold_codes(values: np.ndarray, encoding: Affine, *, upwards: bool) -> np.ndarray:
+    """The least codes whose values are at least `values` (`upwards`), or else the largest at most; int8."""
+    steps = np.asarray(values, np.float64) / encoding.scale[0]
+    codes = (np.ceil(steps) if upwards else np.floor(steps)) + encoding.zero_point[0]
+    return np.clip(codes, -128, 127).astype(np.int8)

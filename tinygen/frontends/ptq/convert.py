@@ -25,6 +25,7 @@ from tinygen.ir.epilogue import Tflite
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Op
 from tinygen.ir.ops.binary import Add
+from tinygen.ir.ops.cast import Cast
 from tinygen.ir.ops.compare import Compare, Relation
 from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinygen.ir.ops.normalization import Normalization
@@ -104,9 +105,11 @@ class _Converter:
             self._emit(op)
         elif isinstance(op, Branch):
             self._branch(op)
-        elif isinstance(op, Compare) and known:
+        elif isinstance(op, Compare) and op.inputs[0] in self.encodings and known:
             self._compare(op)
-        elif not known or not self._all_encoded(op.outputs):
+        elif not any(self.source.tensors[name].is_float for name in (*given, *op.outputs)):
+            self._emit(replace(op, inputs=tuple(self._read(op, name) for name in op.inputs)))
+        elif not known or not self._all_encoded(op.outputs) or isinstance(op, Cast):
             self._as_float(op)
         elif isinstance(op, MAC):
             self._mac(op)
@@ -137,10 +140,10 @@ class _Converter:
         if constant is not None:
             upwards = op.relation in (Relation.GREATER_EQUAL, Relation.LESS)
             near = op.relation in (Relation.EQUAL, Relation.NOT_EQUAL)
-            value = float(constant.reshape(())) + (0.5 - 1e-9) * near * encoding.scale[0]
-            code = branches.threshold_code(value, encoding, upwards=upwards)
+            values = constant.astype(np.float64) + (0.5 - 1e-9) * near * encoding.scale[0]
+            codes = branches.threshold_codes(values, encoding, upwards=upwards)
             name = self._unique(f"{name}_code")
-            self.tensors[name] = Tensor(name, (1,), encoding, np.array([code], np.int8))
+            self.tensors[name] = Tensor(name, constant.shape, encoding, codes)
         elif self.encodings[name] != encoding:
             fitted = self._beside(name, "rescaled", encoding)
             self._emit(Quantize(name=fitted, inputs=(name,), outputs=(fitted,)))

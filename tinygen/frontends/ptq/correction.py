@@ -13,6 +13,7 @@ import numpy as np
 
 from tinygen.frontends.ptq.calibrate import Sample
 from tinygen.frontends.ptq.weights import dequantized
+from tinygen.ir.encodings import Affine
 from tinygen.ir.fixed_point import round_half_away
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Node, Op
@@ -115,9 +116,9 @@ def mean_output(node: Node, taps: np.ndarray, weights: np.ndarray) -> np.ndarray
 
 
 def quantized(values: np.ndarray, tensor: Tensor) -> np.ndarray:
-    """Real values as codes of a tensor; unchanged for float tensors."""
-    if tensor.is_float:
-        return values.astype(np.float32)
+    """Real values as codes of a tensor; those of floats, and of integers without a scale, are the values."""
+    if not isinstance(tensor.encoding, Affine):
+        return values.astype(tensor.dtype)
     info = np.iinfo(tensor.dtype)
     codes = round_half_away(values.astype(np.float32) / np.float32(tensor.scale)) + tensor.zero_point
     return np.clip(codes, info.min, info.max).astype(tensor.dtype)

@@ -10,26 +10,32 @@ from tinygen.ir.ops.concatenation import Concatenation
 from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinygen.ir.ops.fully_connected import FullyConnected
+from tinygen.ir.ops.gather import Gather
 from tinygen.ir.ops.movement import Movement
 from tinygen.ir.ops.pad import MirrorPad, Pad
 from tinygen.ir.ops.pool_2d import MaxPool2D, Pool2D
 from tinygen.ir.ops.reduce import ReduceMax, ReduceMin
 from tinygen.ir.ops.reshape import Reshape
 from tinygen.ir.ops.resize import Resize, ResizeNearestNeighbor
-from tinygen.ir.ops.softmax import Softmax
+from tinygen.ir.ops.select import Select
+from tinygen.ir.ops.softmax import LogSoftmax, Softmax
 from tinygen.ir.ops.top_k import TopK
 from tinygen.ir.ops.transpose_conv import TransposeConv
 from tinygen.ir.ops.unary import Logistic, Tanh
 
 MAC = (Conv2D, DepthwiseConv2D, FullyConnected, TransposeConv)
 """Inputs: activations, weights per channel, optional bias."""
-SAME_SCALE = (Pool2D, Movement, Reshape, Concatenation, Pad, Extremum, ReduceMax, ReduceMin, Resize, TopK)
-"""Inputs and outputs have one encoding, but for outputs that are positions."""
+SAME_SCALE = (
+    *(Pool2D, Movement, Reshape, Concatenation, Pad, Extremum, ReduceMax, ReduceMin, Resize, TopK),
+    *(Gather, Select),
+)
+"""Inputs and outputs have one encoding, but for those that are positions or conditions."""
 EXACT = (MaxPool2D, Movement, Reshape, Concatenation, MirrorPad, ResizeNearestNeighbor)
 """Quantizing before or after is the same."""
 
 _FIXED = {
     Softmax: Affine("int8", (1 / 256,), (-128,)),
+    LogSoftmax: Affine("int8", (1 / 16,), (127,)),
     Logistic: Affine("int8", (1 / 256,), (-128,)),
     Tanh: Affine("int8", (1 / 128,), (0,)),
 }
@@ -42,7 +48,7 @@ def fixed_output(op: Op) -> Affine | None:
 
 def must_be_fixed(op: Op) -> bool:
     """Whether the output can have no other encoding: softmax is fixed-point arithmetic, the others are tables."""
-    return isinstance(op, Softmax)
+    return isinstance(op, Softmax | LogSoftmax)
 
 
 def channel_axis(op: Op) -> int:

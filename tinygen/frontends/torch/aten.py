@@ -23,11 +23,21 @@ from tinygen.frontends.aten.layout import NHWC
 from tinygen.frontends.aten.operators.quantized import encoding_of
 from tinygen.frontends.aten.registry import CONVERTERS, Call
 from tinygen.frontends.ptq.model import FloatModel
+from tinygen.ir.encodings import Encoding, Float32, Plain
 from tinygen.ir.graph import Graph
 
 for _module in pkgutil.iter_modules(operators.__path__):
     importlib.import_module(f"{operators.__name__}.{_module.name}")
 
+_INPUTS: dict[torch.dtype, Encoding] = {
+    **dict.fromkeys((torch.float32, torch.float16, torch.bfloat16, torch.float64), Float32()),
+    **dict.fromkeys((torch.int64, torch.int32), Plain("int32")),
+    torch.uint8: Plain("uint8"),
+    torch.int8: Plain("int8"),
+    torch.int16: Plain("int16"),
+    torch.bool: Plain("bool"),
+}
+"""How inputs are stored; 64-bit positions have 32."""
 _SHAPED = {f"aten.{name}" for name in ("new_zeros", "new_ones", "new_full", "zeros_like", "ones_like", "full_like")}
 """Operators that look at the shape of what they read, not at its elements."""
 _LEAVES = ("torch.nn.", "torch.ao.nn.")
@@ -53,10 +63,14 @@ def read_program(program: ExportedProgram, name: str) -> FloatModel:
 
 
 def _graph(name: str, build: Builder, inputs: Sequence[str], outputs: Sequence[str]) -> Graph:
-    """The graph that has been built, without unused tensors."""
-    used = {name for op in build.ops for name in (*op.inputs, *op.outputs)} | {*inputs, *outputs}
+    """The graph that has been built, without operators and tensors that no output needs."""
+    used, ops = {*inputs, *outputs}, []
+    for op in reversed(build.ops):
+        if used.intersection(op.outputs):
+            used.update((*op.inputs, *op.outputs))
+            ops.append(op)
     tensors = {key: tensor for key, tensor in build.tensors.items() if key in used}
-    return Graph(name, tensors, tuple(build.ops), tuple(inputs), tuple(outputs))
+    return Graph(name, tensors, tuple(reversed(ops)), tuple(inputs), tuple(outputs))
 
 
 class _Walk:
@@ -251,14 +265,15 @@ class _Reader(_Walk):
                 self.values[node] = example
                 continue
             where = f"input '{node.name}'"
-            if not example.dtype.is_floating_point:
+            encoding = _INPUTS.get(example.dtype)
+            if encoding is None:
                 raise UnsupportedError(f"inputs of type {example.dtype} are not supported", where=where)
             shape = tuple(example.shape)
             if not all(isinstance(size, int) for size in shape) or not shape or shape[0] != 1:
                 raise UnsupportedError(
                     f"has shape {[str(size) for size in shape]}", where=where, fix="Export with a batch of 1, fixed."
                 )
-            value = self.build.input(node.name, shape)
+            value = self.build.input(node.name, shape, encoding)
             self.values[node] = value
             inputs.append(value.tensor)
         return inputs

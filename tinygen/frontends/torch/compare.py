@@ -112,7 +112,8 @@ def _loss(
 
 def _shown(array: np.ndarray) -> torch.Tensor:
     """A graph's input as the module takes it."""
-    return torch.from_numpy(np.ascontiguousarray(array.transpose(NCHW) if array.ndim == 4 else array))
+    shown = torch.from_numpy(np.ascontiguousarray(array.transpose(NCHW) if array.ndim == 4 else array))
+    return shown.long() if array.dtype == np.int32 else shown
 
 
 def _stored(result: Any, graph: Graph) -> list[np.ndarray]:

@@ -20,6 +20,7 @@ from tinygen.frontends.ptq.quantize import quantize
 from tinygen.frontends.ptq.simplify import simplify_float
 from tinygen.frontends.torch.aten import read_program
 from tinygen.frontends.torch_nn import is_quantized, read_quantized, read_switches
+from tinygen.ir.encodings import Plain
 from tinygen.ir.graph import Graph
 from tinygen.ir.network import Network
 from tinygen.nn.pruned import bake_masks, copy_network, is_pruned
@@ -216,10 +217,15 @@ def samples_of(calibration: Calibration, graph: Graph, what: str = "calibration"
     samples: list[Sample] = []
     for batch in batches:
         arrays = [batch] if isinstance(batch, _ARRAYS) else list(batch)
-        samples += _rows([np.asarray(array, np.float32) for array in arrays[:count]], graph, what)
+        samples += _rows([np.asarray(array) for array in arrays[:count]], graph, what)
     if not samples:
         raise TinygenError(f"there are no {what} samples", where=graph.name, fix="Give at least one input.")
     return samples
+
+
+def is_plain(graph: Graph, name: str) -> bool:
+    """Whether a tensor's codes stand for themselves: positions, conditions."""
+    return isinstance(graph.tensors[name].encoding, Plain)
 
 
 def _rows(arrays: Sequence[np.ndarray], graph: Graph, what: str) -> list[Sample]:
@@ -232,5 +238,5 @@ def _rows(arrays: Sequence[np.ndarray], graph: Graph, what: str) -> list[Sample]
         if given.shape[1:] != shape[1:] or len(given) != len(arrays[0]):
             wanted = ["N", *(shape[i] for i in NCHW[1:])] if len(shape) == 4 else ["N", *shape[1:]]
             raise TinygenError(f"{what} has shape {list(array.shape)}, not {wanted}", where=f"input '{name}'")
-        stored.append(given)
+        stored.append(given.astype(graph.tensors[name].dtype if is_plain(graph, name) else np.float32))
     return [[array[index : index + 1] for array in stored] for index in range(len(arrays[0]))]

@@ -1,21 +1,31 @@
-"""Arithmetic of two tensors, element by element, and powers that are products."""
+"""Arithmetic of two tensors, element by element, and powers."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from tinygen.frontends.aten.builder import Constant, Value
+from tinygen.frontends.aten.layout import Layout
 from tinygen.frontends.aten.registry import Call, converts
+from tinygen.ir.encodings import Plain
 from tinygen.ir.ops.base import Op
 from tinygen.ir.ops.binary import Add, Maximum, Minimum, Mul, Sub
+from tinygen.ir.ops.cast import Cast
+from tinygen.ir.ops.division import Div
+from tinygen.ir.ops.elementary import Exp, Power, Rsqrt, Sqrt, Square
+from tinygen.ir.ops.normalization import Normalization
+from tinygen.ir.ops.select import Select
 
 READERS = frozenset(
     f"aten.{name}" for name in ("add", "sub", "rsub", "mul", "div", "maximum", "minimum", "addcmul", "lerp")
 )
 """Operators that broadcast what they read themselves."""
+_NEVER = -1e4
+"""Stands for minus infinity, as in masks: exp() of it is 0."""
 
 
 @converts("aten.add", "aten.sub")
@@ -36,13 +46,32 @@ def mul(call: Call) -> Value:
 
 @converts("aten.div")
 def div(call: Call) -> Value:
-    """A division; only constant divisors are supported."""
+    """A quotient; of a tensor and its own length, a norm."""
     other = call["other"]
-    call.require(not isinstance(other, Value), "division by what is computed at run time is not supported")
     call.require(call.get("rounding_mode") is None, "integer division is not supported")
+    if isinstance(other, Value):
+        return _of_length(call, call["self"], other) or _result(call, Div, call["self"], other)
     divisor = np.asarray(other.array if isinstance(other, Constant) else other, np.float64)
     call.require(bool(np.all(divisor != 0)), "divides by zero")
     return _result(call, Mul, call["self"], Constant(1 / divisor))
+
+
+@converts("aten.reciprocal")
+def reciprocal(call: Call) -> Value:
+    return binary(call, Div, 1.0, call["self"])
+
+
+def _of_length(call: Call, x: Any, other: Value) -> Value | None:
+    """x / sqrt(sum(x^2)) as one operator: x / sqrt(mean(x^2)), divided by the root of the count."""
+    known = call.build.lengths.get(other.tensor)
+    if known is None or not isinstance(x, Value) or x != known.of:
+        return None
+    tensor, order = call.build.plain(x)
+    axes = tuple(place for place, dim in enumerate(order) if dim in known.dims)
+    count = math.prod(x.shape[dim] for dim in known.dims)
+    gain = call.build.constant(np.array([1 / math.sqrt(count)]), "gain")
+    output = call.build.add(Normalization, [tensor, gain], axes=axes, epsilon=known.least**2 / count, centred=False)
+    return call.build.fresh(output, order)
 
 
 @converts("aten.maximum", "aten.minimum")
@@ -67,14 +96,24 @@ def lerp(call: Call) -> Value:
 
 @converts("aten.pow", "aten.square")
 def power(call: Call) -> Value:
-    """Small whole powers, as products."""
-    x, exponent = call.value("self"), 2 if call.target == "aten.square" else call["exponent"]
-    whole = not isinstance(exponent, Value | Constant) and float(exponent) in (1, 2, 3, 4)
-    call.require(whole, f"the power {exponent} is not supported", "Supported: 1, 2, 3 and 4.")
-    square = x if exponent == 1 else binary(call, Mul, x, x)
-    if exponent == 4:
-        return binary(call, Mul, square, square)
-    return binary(call, Mul, square, x) if exponent == 3 else square
+    """x to the power of a number, or a number to the power of x."""
+    base, exponent = call["self"], 2 if call.target == "aten.square" else call["exponent"]
+    if not isinstance(base, Value):
+        call.require(base > 0, f"powers of {base} are not supported")
+        return _of(call, Exp, scaled(call, exponent, math.log(base)))
+    call.require(not isinstance(exponent, Value | Constant), "its exponent must be a number")
+    roots: dict[float, type[Op]] = {2.0: Square, 0.5: Sqrt, -0.5: Rsqrt}
+    if exponent == 1:
+        return base
+    if exponent == -1:
+        return binary(call, Div, 1.0, base)
+    if exponent in roots:
+        return _of(call, roots[exponent], base)
+    return _of(call, Power, base, exponent=float(np.float32(exponent)))
+
+
+def _of(call: Call, kind: type[Op], x: Value, **attributes: Any) -> Value:
+    return Value(call.build.add(kind, [x.tensor], **attributes), x.layout)
 
 
 def scaled(call: Call, value: Any, factor: float) -> Any:
@@ -93,49 +132,94 @@ def _result(call: Call, kind: type[Op], a: Any, b: Any) -> Value:
 
 
 def binary(call: Call, kind: type[Op], a: Any, b: Any, suffix: str = "") -> Value:
-    """An operator on two values, constants or numbers, broadcast as NumPy does."""
-    values = [v if isinstance(v, Value | Constant) else Constant(np.array(v)) for v in (a, b)]
-    if not all(isinstance(value, Value) for value in values):
-        return _with_constant(call, kind, values, suffix)
-    first, second = values
-    assert isinstance(first, Value)
-    assert isinstance(second, Value)
-    if first.shape == second.shape:
+    """An operator on two values, constants or numbers, broadcast as NumPy does. Integers without a scale stay that."""
+    if kind is not Div and all(is_whole(call, operand) for operand in (a, b)):
+        return elementwise(call, kind, a, b, suffix, encoding=Plain("int32"))
+    return elementwise(call, kind, as_number(call, a), as_number(call, b), suffix)
+
+
+def is_whole(call: Call, operand: Any) -> bool:
+    """Whether it is integers that stand for themselves."""
+    if isinstance(operand, Value):
+        return call.build.tensors[operand.tensor].encoding == Plain("int32")
+    return isinstance(operand, int) or (isinstance(operand, Constant) and operand.array.dtype.kind == "i")
+
+
+def as_number(call: Call, value: Any) -> Any:
+    """Booleans as 0 and 1, as PyTorch counts them beside numbers, and integers as floats."""
+    encoding = call.build.tensors[value.tensor].encoding if isinstance(value, Value) else None
+    if not isinstance(encoding, Plain):
+        return value
+    if encoding != Plain("bool"):
+        return Value(call.build.add(Cast, [value.tensor], "number"), value.layout)
+    ends = [call.build.constant(np.array([end]), what) for end, what in ((1.0, "true"), (0.0, "false"))]
+    return Value(call.build.add(Select, [value.tensor, *ends], "number"), value.layout)
+
+
+def elementwise(call: Call, kind: type[Op], a: Any, b: Any, suffix: str = "", **how: Any) -> Value:
+    """The same on operands of any type; `how` has the output's encoding, if it is not float, and attributes."""
+    first, second = (v if isinstance(v, Value | Constant) else Constant(np.array(v)) for v in (a, b))
+    if not isinstance(first, Value) or not isinstance(second, Value):
+        names, layout = _beside_constant(call, first, second)
+    elif first.shape == second.shape:
         other = call.build.shaped(call.build.like(second, first.layout), call.build.tensors[first.tensor].shape)
-        return Value(call.build.add(kind, [first.tensor, other], suffix), first.layout)
-    return _broadcast(call, kind, first, second, suffix)
-
-
-def _with_constant(call: Call, kind: type[Op], values: list[Value | Constant], suffix: str) -> Value:
-    value = next(v for v in values if isinstance(v, Value))
-    constant = next(v for v in values if isinstance(v, Constant))
-    shape = np.broadcast_shapes(value.shape, constant.shape)
-    if constant.array.size > 1 and shape != value.shape:
-        value = _ranked(call, value, len(shape))
-        order = value.layout.dim_order() or tuple(range(len(shape)))
-        tensor = call.build.stored(value, order)
-        array = constant.array.reshape((1,) * (len(shape) - len(constant.shape)) + constant.shape)
-        operand = call.build.constant(array.transpose(order), "constant", constant.whole_encoding)
+        names, layout = [first.tensor, other], first.layout
     else:
-        tensor, known = value.tensor, value.layout.dim_order()
-        if constant.array.size > 1 and known is not None:
-            tensor = call.build.stored(value, known)
-        operand = call.build.operand(constant, value.layout, tensor)
-        order = ()
-    names = [tensor, operand] if values[0] is not constant else [operand, tensor]
-    output = call.build.add(kind, names, suffix)
-    return call.build.fresh(output, order) if order else Value(output, value.layout)
+        names, layout = _all_dimensions(call, [first, second])
+    output = call.build.add(kind, names, suffix, **how)
+    return Value(output, layout) if isinstance(layout, Layout) else call.build.fresh(output, layout)
 
 
-def _broadcast(call: Call, kind: type[Op], a: Value, b: Value, suffix: str) -> Value:
-    """An operator on operands of different shapes: both get all dimensions, in the order of the larger operand."""
-    rank = max(len(a.shape), len(b.shape))
-    larger = a if math.prod(a.shape) >= math.prod(b.shape) else b
-    larger = _ranked(call, larger, rank)
-    order = larger.layout.dim_order() or tuple(range(rank))
-    names = [call.build.stored(_ranked(call, value, rank), order) for value in (a, b)]
-    return call.build.fresh(call.build.add(kind, names, suffix), order)
+def _beside_constant(call: Call, a: Value | Constant, b: Value | Constant) -> tuple[list[str], Layout | Sequence[int]]:
+    """Tensors of a value and a constant; and the layout of what they give, or the order of its dimensions."""
+    value = next(v for v in (a, b) if isinstance(v, Value))
+    constant = next(v for v in (a, b) if isinstance(v, Constant))
+    if constant.array.size > 1 and np.broadcast_shapes(value.shape, constant.shape) != value.shape:
+        return _all_dimensions(call, [a, b])
+    tensor, order = value.tensor, value.layout.dim_order()
+    if constant.array.size > 1 and order is not None:
+        tensor = call.build.stored(value, order)
+    operand = call.build.operand(constant, value.layout, tensor)
+    return [tensor, operand] if a is value else [operand, tensor], value.layout
 
 
-def _ranked(call: Call, value: Value, rank: int) -> Value:
-    return call.build.viewed(value, (1,) * (rank - len(value.shape)) + value.shape)
+def _all_dimensions(call: Call, operands: Sequence[Value | Constant]) -> tuple[list[str], Sequence[int]]:
+    """Operands of different shapes with all dimensions, in the order of the largest value."""
+    rank = max(len(operand.shape) for operand in operands)
+    full = [call.build.ranked(operand, rank) for operand in operands]
+    largest = max((one for one in full if isinstance(one, Value)), key=lambda one: math.prod(one.shape))
+    order = largest.layout.dim_order() or tuple(range(rank))
+    return [
+        call.build.constant(one.array.transpose(order), "constant", one.whole_encoding)
+        if isinstance(one, Constant)
+        else call.build.stored(one, order)
+        for one in full
+    ], order
+
+
+def choice(call: Call, condition: Any, first: Any, second: Any) -> Value:
+    """The first where the condition holds, else the second; all three are broadcast."""
+    given = [
+        v if isinstance(v, Value | Constant) else Constant(np.array(v))
+        for v in (condition, *map(finite, (first, second)))
+    ]
+    names, order = _all_dimensions(call, [given[0], *(as_number(call, one) for one in given[1:])])
+    chosen = call.build.fresh(call.build.add(Select, names), order)
+    return call.build.broadcast(chosen, call.shapes[0])
+
+
+def finite(value: Any) -> Any:
+    """Constants with a number for minus infinity of which exp() is 0, too."""
+    if isinstance(value, Constant):
+        return Constant(np.maximum(value.array, _NEVER), value.encoding) if value.array.dtype != bool else value
+    return value if isinstance(value, Value) else max(float(value), _NEVER)
+
+
+@converts("aten.where")
+def where(call: Call) -> Value:
+    return choice(call, call["condition"], call["self"], call["other"])
+
+
+@converts("aten.masked_fill")
+def masked_fill(call: Call) -> Value:
+    return choice(call, call["mask"], call["value"], call["self"])

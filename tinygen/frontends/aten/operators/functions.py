@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from tinygen.ir.fixed_point import Activation
 from tinygen.ir.ops.activations import HardSigmoid, Mish, Silu, Softplus
 from tinygen.ir.ops.base import Op
 from tinygen.ir.ops.binary import Maximum, Minimum
+from tinygen.ir.ops.elementary import Ceil, Cos, Exp, Floor, Log, Round, Rsqrt, Sign, Sin, Sqrt
 from tinygen.ir.ops.prelu import Prelu
 from tinygen.ir.ops.unary import Abs, Clamp, Elu, Gelu, HardSwish, LeakyRelu, Logistic, Neg, Tanh
 
@@ -31,7 +33,19 @@ _FUNCTIONS: dict[str, type[Op]] = {
     "aten.mish": Mish,
     "aten.abs": Abs,
     "aten.neg": Neg,
+    "aten.exp": Exp,
+    "aten.log": Log,
+    "aten.sqrt": Sqrt,
+    "aten.rsqrt": Rsqrt,
+    "aten.sin": Sin,
+    "aten.cos": Cos,
+    "aten.floor": Floor,
+    "aten.ceil": Ceil,
+    "aten.round": Round,
+    "aten.sign": Sign,
 }
+_TINY = 1e-3
+"""Least lengths below this keep vectors from being divided by zero, and do nothing else."""
 _SELU = {"alpha": 1.6732632423543772, "scale": 1.0507009873554805}
 
 
@@ -80,6 +94,7 @@ def _number(bound: Any) -> Any:
 
 def _clamped(call: Call, low: float, high: float) -> Value:
     x = call.value("self")
+    known = call.build.lengths.get(x.tensor)
     if (low, high) in _ACTIVATIONS:
         return Value(call.build.add(Clamp, [x.tensor], activation=_ACTIVATIONS[low, high]), x.layout)
     tensor = x.tensor
@@ -87,6 +102,8 @@ def _clamped(call: Call, low: float, high: float) -> Value:
         if math.isfinite(bound):
             operand = call.build.constant(np.array([bound]), "bound")
             tensor = call.build.add(kind, [tensor, operand], kind.KIND)
+    if known is not None and 0 < low < _TINY and high == math.inf:
+        call.build.lengths[tensor] = replace(known, least=low)
     return Value(tensor, x.layout)
 
 
@@ -126,6 +143,14 @@ def celu(call: Call) -> Value:
     x, alpha = call.value("self"), float(call["alpha"])
     inner = scaled(call, x, 1 / alpha)
     return Value(call.build.add(Elu, [inner.tensor], scale=alpha), x.layout)
+
+
+@converts("aten.log_sigmoid")
+def log_sigmoid(call: Call) -> Value:
+    """-log(1 + exp(-x))"""
+    x, build = call.value("self"), call.build
+    negated = build.add(Softplus, [build.add(Neg, [x.tensor], "negated")], "softplus")
+    return Value(build.add(Neg, [negated]), x.layout)
 
 
 @converts("aten.softplus")

@@ -9,7 +9,7 @@ from tinygen.ir.ops.base import Op
 from tinygen.ir.ops.pad import Pad
 from tinygen.ir.ops.pool_2d import AveragePool2D, MaxPool2D
 from tinygen.ir.ops.reduce import Mean, Reduce, ReduceMax
-from tinygen.ir.ops.softmax import Softmax
+from tinygen.ir.ops.softmax import LogSoftmax, Softmax
 from tinygen.ir.ops.window import Padding
 
 Pair = tuple[int, int]
@@ -114,18 +114,19 @@ def _by_window(call: Call, x: Value, dim: int, count: int, kind: type[Reduce]) -
 
 @converts("aten.softmax", "aten._softmax")
 def softmax(call: Call) -> Value:
-    x = call.value("self")
-    rank = len(x.shape)
-    dim = call.dim("dim", rank)
-    tensor, order = call.build.plain(x)
-    if order[-1] != dim:
-        order = (*(other for other in order if other != dim), dim)
-        tensor = call.build.stored(x, order)
-    return call.build.fresh(call.build.add(Softmax, [tensor]), order)
+    return _over_dim(call, Softmax)
 
 
 @converts("aten.log_softmax", "aten._log_softmax")
 def log_softmax(call: Call) -> Value:
-    raise call.unsupported(
-        "logarithms are not supported", "End the model at what it is applied to: the largest stays the largest."
-    )
+    return _over_dim(call, LogSoftmax)
+
+
+def _over_dim(call: Call, kind: type[Op]) -> Value:
+    x = call.value("self")
+    dim = call.dim("dim", len(x.shape))
+    tensor, order = call.build.plain(x)
+    if order[-1] != dim:
+        order = (*(other for other in order if other != dim), dim)
+        tensor = call.build.stored(x, order)
+    return call.build.fresh(call.build.add(kind, [tensor]), order)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygen.frontends.aten.builder import Constant, Value
-from tinygen.frontends.aten.operators.elementwise import binary
+from tinygen.frontends.aten.operators.elementwise import binary, finite
 from tinygen.frontends.aten.operators.mac import dense
 from tinygen.frontends.aten.registry import Call, converts
 from tinygen.ir.ops.batch_matmul import BatchMatmul
@@ -17,8 +17,6 @@ from tinygen.ir.ops.binary import Add, Mul
 from tinygen.ir.ops.softmax import Softmax
 
 Operand = Value | Constant
-_NEVER = -1e4
-"""A mask's minus infinity: exp() of it is 0."""
 
 
 @converts("aten.matmul", "aten.bmm", "aten.mm", "aten.mv", "aten.dot")
@@ -185,5 +183,6 @@ def _mask(call: Call, shape: Sequence[int]) -> Operand | None:
         mask = Constant(np.tri(*shape[-2:], dtype=bool))
     if not isinstance(mask, Constant):
         return mask if isinstance(mask, Value) else None
-    array = np.where(mask.array, 0.0, _NEVER) if mask.array.dtype == bool else np.maximum(mask.array, _NEVER)
-    return Constant(array.astype(np.float32))
+    hidden = mask.array.dtype == bool
+    added: Constant = finite(Constant(np.where(mask.array, 0.0, -np.inf)) if hidden else mask)
+    return added

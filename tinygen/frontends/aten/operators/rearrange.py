@@ -10,6 +10,7 @@ import numpy as np
 from tinygen.frontends.aten.builder import Constant, Value
 from tinygen.frontends.aten.operators.shape import sliced
 from tinygen.frontends.aten.registry import Call, converts
+from tinygen.ir.ops.gather import Gather
 from tinygen.ir.ops.pad import Pad
 
 
@@ -46,7 +47,7 @@ def repeat(call: Call) -> Value:
     x = call.build.viewed(x, (1,) * (len(counts) - len(x.shape)) + x.shape)
     for dim, count in enumerate(counts):
         if count > 1:
-            x = call.build.joined([x] * count, dim)
+            x = call.build.repeated(x, dim, count)
     return x
 
 
@@ -57,7 +58,8 @@ def repeat_interleave(call: Call) -> Value:
     call.require(isinstance(count, int) and call.get("dim") is not None, "repeats must be one number, dim given")
     dim = call.dim("dim", len(x.shape)) + 1
     apart = call.build.viewed(x, (*x.shape[:dim], 1, *x.shape[dim:]))
-    return call.build.viewed(call.build.joined([apart] * count, dim), call.shapes[0])
+    wide = call.build.broadcast(apart, (*x.shape[:dim], count, *x.shape[dim:]))
+    return call.build.viewed(wide, call.shapes[0])
 
 
 @converts("aten.pixel_shuffle")
@@ -126,9 +128,20 @@ def unfold(call: Call) -> Value:
     return call.build.joined([call.build.viewed(part, (*part.shape, 1)) for part in parts], len(x.shape))
 
 
+@converts("aten.embedding")
+def embedding(call: Call) -> Value:
+    """Rows of a table, by positions that are computed or the model's input."""
+    table, indices = call["weight"], call["indices"]
+    call.require(isinstance(indices, Value), "its positions must be computed at run time, or be an input")
+    rows = call.build.constant(table.array, "table", table.whole_encoding) if isinstance(table, Constant) else ""
+    tensor = rows or call.build.contiguous(table).tensor
+    found = call.build.add(Gather, [tensor, call.build.contiguous(indices).tensor], axis=0)
+    return call.build.fresh(found, range(len(call.shapes[0])))
+
+
 @converts("aten.index_select", "aten.index")
 def index(call: Call) -> Value:
-    """Elements of one dimension by constant positions: runs of evenly spaced ones are slices."""
+    """Elements of one dimension by their positions; of constant ones, runs of evenly spaced ones are slices."""
     x = call.value("self")
     if call.target == "aten.index":
         given = [(dim, positions) for dim, positions in enumerate(call["indices"]) if positions is not None]
@@ -136,7 +149,9 @@ def index(call: Call) -> Value:
         dim, positions = given[0]
     else:
         dim, positions = call.dim("dim", len(x.shape)), call["index"]
-    call.require(isinstance(positions, Constant), "positions must be constants")
+    if isinstance(positions, Value):
+        names = [call.build.contiguous(each).tensor for each in (x, positions)]
+        return call.build.fresh(call.build.add(Gather, names, axis=dim), range(len(call.shapes[0])))
     array = np.asarray(positions.array)
     call.require(array.ndim == 1, f"positions of {array.ndim} dimensions are not supported")
     runs = _runs((array % x.shape[dim]).tolist())

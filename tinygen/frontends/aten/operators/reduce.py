@@ -2,21 +2,68 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
-from tinygen.frontends.aten.builder import Value
+from tinygen.frontends.aten.builder import Length, Value
+from tinygen.frontends.aten.operators.elementwise import as_number
 from tinygen.frontends.aten.registry import Call, converts
 from tinygen.ir.encodings import Plain
 from tinygen.ir.ops.binary import Mul, Sub
-from tinygen.ir.ops.reduce import ArgMax, ArgMin, Mean, Reduce, ReduceMax, ReduceMin
+from tinygen.ir.ops.elementary import Sqrt, Square
+from tinygen.ir.ops.reduce import (
+    ArgMax,
+    ArgMin,
+    Mean,
+    Prod,
+    Reduce,
+    ReduceAll,
+    ReduceAny,
+    ReduceMax,
+    ReduceMin,
+    Sum,
+)
 from tinygen.ir.ops.top_k import TopK
+from tinygen.ir.ops.unary import Abs
 
 
 @converts("aten.mean")
 def mean(call: Call) -> Value:
     return reduced(call, Mean, call.value("self"))
+
+
+@converts("aten.sum")
+def total(call: Call) -> Value:
+    return reduced(call, Sum, as_number(call, call.value("self")))
+
+
+@converts("aten.prod")
+def product(call: Call) -> Value:
+    return reduced(call, Prod, call.value("self"))
+
+
+@converts("aten.any", "aten.all")
+def truth(call: Call) -> Value:
+    return reduced(call, ReduceAny if call.target == "aten.any" else ReduceAll, call.value("self"))
+
+
+@converts("aten.linalg_vector_norm", "aten.norm")
+def length(call: Call) -> Value:
+    """The root of the sum of squares, the sum of magnitudes, or the largest one."""
+    x, build = call.value("self"), call.build
+    order = call.get("ord", call.get("p"))
+    order = 2.0 if order is None else float(order)
+    call.require(order in (1.0, 2.0, math.inf), f"a norm of order {order} is not supported", "Supported: 1, 2 and inf.")
+    inner = build.add(Square if order == 2 else Abs, [x.tensor], "squares" if order == 2 else "sizes")
+    result = reduced(call, ReduceMax if order == math.inf else Sum, Value(inner, x.layout))
+    if order != 2:
+        return result
+    root = Value(build.add(Sqrt, [result.tensor], "root"), result.layout)
+    if call.get("keepdim", False):
+        build.lengths[root.tensor] = Length(x, frozenset(_dims(call, len(x.shape))))
+    return root
 
 
 @converts("aten.amax")
@@ -73,8 +120,18 @@ def top_k(call: Call) -> list[Value]:
     return [call.build.fresh(name, order) for name in names]
 
 
+@converts("aten.std")
+def deviation(call: Call) -> Value:
+    spread = _variance(call)
+    return Value(call.build.add(Sqrt, [spread.tensor], "root"), spread.layout)
+
+
 @converts("aten.var")
 def variance(call: Call) -> Value:
+    return _variance(call)
+
+
+def _variance(call: Call) -> Value:
     """The mean square of the distances from the mean, times n / (n - correction)."""
     x, build = call.value("self"), call.build
     dims = _dims(call, len(x.shape))
@@ -109,7 +166,8 @@ def reduced(call: Call, kind: type[Reduce], x: Value) -> Value:
     dims = _dims(call, rank)
     tensor, order = call.build.plain(x)
     axes = tuple(place for place, dim in enumerate(order) if dim in dims)
-    result = call.build.fresh(call.build.add(kind, [tensor], axes=axes, keep_dims=True), order)
+    encoding = call.build.tensors[tensor].encoding
+    result = call.build.fresh(call.build.add(kind, [tensor], encoding=encoding, axes=axes, keep_dims=True), order)
     if call.get("keepdim", False):
         return result
     return call.build.viewed(result, [size for dim, size in enumerate(result.shape) if dim not in dims])

@@ -7,8 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from tinygen.frontends.aten.builder import Constant, Value
-from tinygen.frontends.aten.operators.elementwise import READERS
+from tinygen.frontends.aten.operators.elementwise import READERS, as_number, elementwise
 from tinygen.frontends.aten.registry import Call, converts
+from tinygen.ir.encodings import Float32, Plain
+from tinygen.ir.ops.cast import Cast
+from tinygen.ir.ops.compare import Compare, Relation
 from tinygen.ir.ops.pad import Beyond, MirrorPad, Pad
 
 
@@ -29,9 +32,16 @@ def identity(call: Call) -> Value:
 
 @converts("aten._to_copy", "aten.to")
 def convert(call: Call) -> Value:
-    dtype = str(call.get("dtype") or "torch.float32")
-    call.require(dtype == "torch.float32", f"conversion to {dtype} is not supported")
-    return call.value("self")
+    """Conditions to numbers and back, integers to floats; other types stay what they are."""
+    x = call.value("self")
+    encoding = call.build.tensors[x.tensor].encoding
+    found = str(call.get("dtype") or "").removeprefix("torch.")
+    if found in ("", str(encoding)) or (found, str(encoding)) == ("int64", "int32"):
+        return x
+    if found == "float32" and isinstance(encoding, Plain):
+        return as_number(call, x) if encoding == Plain("bool") else Value(call.build.add(Cast, [x.tensor]), x.layout)
+    call.require(found == "bool" and isinstance(encoding, Float32), f"conversion to torch.{found} is not supported")
+    return elementwise(call, Compare, x, 0.0, encoding=Plain("bool"), relation=Relation.NOT_EQUAL)
 
 
 @converts("aten.view", "aten.reshape", "aten._unsafe_view", "aten.flatten", "aten.unflatten")
