@@ -62,7 +62,7 @@ def test_of_four_has_groups() -> None:
 def _program(graph: Graph, kernel_name: str | None, isa: tuple[str, ...]) -> Program:
     """With a kernel by name, or the one that the lowering takes."""
 
-    def pick(node: Node, family: str, _: object) -> Choice:
+    def pick(node: Node, family: str, *_: object) -> Choice:
         found = [k for k in registered_kernels() if type(node.op) in k.ops and k.name == kernel_name]
         return Choice(found[0], found[0].variants(node)) if found else choose(node, family, isa)
 
