@@ -7,7 +7,7 @@
 #include "tinygen_math.h"
 
 /* 1 / sqrt(x) as multiplier * 2^(shift - 31), for x >= 0; that of 0 is as of 1. Five steps of Newton's iteration. */
-static inline int32_t tg_inverse_root(int32_t x, int32_t *shift)
+static inline int32_t tg_inverse_root_s32(int32_t x, int32_t *shift)
 {
     *shift = 0;
     if (x <= 1) {
