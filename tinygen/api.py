@@ -191,7 +191,8 @@ def verify(
         switch: of a switchable network; None takes all.
 
     Returns:
-        What differs and where (`identical`, `comparisons`), and the accuracy of each runtime.
+        What differs and where (`identical`, `comparisons`), and the accuracy of each runtime; for a .pt2 file also what
+        quantization cost (`quantization`), as `tinygen.compare` says it.
 
     Raises:
         TinygenError: see `build` and `run`.
