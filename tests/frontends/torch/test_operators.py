@@ -146,6 +146,7 @@ IMAGES: dict[str, Callable[[Any], Any]] = {
         torch.where(x > 0, x, 0.1 * x) + torch.where(fixed(10) > 0, x, 1.5) + torch.where(x[:, :1] > 0, 1.0, 2.0)
     ),
     "masked": lambda x: x.masked_fill(fixed(8, 10) > 0.5, float("-inf")).softmax(-1),
+    "far below": lambda x: torch.where(x > 0, x, -70000.0).amax(1) + x.masked_fill(x < 0, -3.0).amin(1),
     "conditions": lambda x: (((x > 0) & (x < 1)) | ~(x >= -1)).float() + ((x > 0) ^ (x > 0.5)) * x,
     "conditions of constants": lambda x: ((x > fixed(10)) & (fixed(8, 10) > 0)).float(),
     "counted": lambda x: (x > 0.5).sum(1) + ((x > 0).any(1) | (x > 5).all(1)).float(),
@@ -225,6 +226,11 @@ def test_positions() -> None:
     x = np.random.default_rng(0).normal(size=(5, 9)).astype(np.float32)
     for index, wanted in enumerate((x.argmax(1), x.argmax(1), x.argmin(1)[:, None])):
         np.testing.assert_array_equal(outputs_of(graph, x, index), wanted)
+    layers = nn.Sequential(nn.Linear(9, 4), Function(lambda y: (y.softmax(1), y.argmax(1)))).eval()
+    whole = export(layers, torch.zeros(1, 9), torch.from_numpy(x))
+    assert [str(whole.tensors[name].encoding) for name in whole.outputs][1] == "int32"
+    loss = tinygen.compare(layers, whole, torch.from_numpy(x))
+    assert loss.same == 5 and loss.signal_to_noise > 30
 
 
 class Words(nn.Module):

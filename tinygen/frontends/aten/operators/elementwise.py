@@ -209,10 +209,13 @@ def choice(call: Call, condition: Any, first: Any, second: Any) -> Value:
 
 
 def finite(value: Any) -> Any:
-    """Constants with a number for minus infinity of which exp() is 0, too."""
-    if isinstance(value, Constant):
-        return Constant(np.maximum(value.array, _NEVER), value.encoding) if value.array.dtype != bool else value
-    return value if isinstance(value, Value) else max(float(value), _NEVER)
+    """Constants with a number for minus infinity of which exp() is 0, too; int8 codes stand for no infinity."""
+    if isinstance(value, Value):
+        return value
+    array = np.asarray(value.array if isinstance(value, Constant) else value)
+    if array.dtype.kind != "f" or not np.isneginf(array).any():
+        return value
+    return Constant(np.where(np.isneginf(array), _NEVER, array))
 
 
 @converts("aten.where")
