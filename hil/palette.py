@@ -19,12 +19,14 @@ from tinygen.ir.epilogue import Rescale, Tflite
 from tinygen.ir.fixed_point import Activation
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops import (
+    activations,
     binary,
     confidence,
     division,
     elementary,
     functions_of_two,
     movement,
+    normalization,
     normalization_of_rows,
     reduce,
     resize,
@@ -198,7 +200,8 @@ def _functions() -> Iterator[Graph]:
     image, real, halves = (_IMAGE, X), (_IMAGE, FLOAT), (_IMAGE, X16)
     codes = (elementary.Exp, elementary.Log, elementary.Rsqrt)
     others = (elementary.Sin, elementary.Cos, elementary.Floor, elementary.Ceil, elementary.Round, elementary.Sign)
-    for op in (*codes, *others, elementary.Square, elementary.Sqrt):
+    gates = (activations.Silu, activations.HardSigmoid, activations.Softplus, activations.Mish)
+    for op in (*codes, *others, elementary.Square, elementary.Sqrt, *gates):
         yield _one(f"{op.KIND}_f32", op, [real], FLOAT)
         yield _one(f"{op.KIND}_s8", op, [image], Y)
     yield _one("power_f32", elementary.Power, [real], FLOAT, exponent=3.0)
@@ -218,6 +221,9 @@ def _functions() -> Iterator[Graph]:
     yield _one("log_softmax_f32", softmax.LogSoftmax, [((1, 12), FLOAT)], FLOAT)
     yield _one("softmax_s16", softmax.Softmax, [row16], Affine("int16", (2**-15,), (0,)))
     yield _one("l2_s8", normalization_of_rows.L2Normalization, [row], Affine("int8", (2**-7,), (0,)))
+    layer_norm = {"axes": (1, 2, 3), "epsilon": 1e-5}
+    yield _one("layer_norm_s8", normalization.Normalization, [image], Y, **layer_norm)
+    yield _one("layer_norm_f32", normalization.Normalization, [real], FLOAT, **layer_norm)
     response = {"radius": 2, "bias": 1.0, "alpha": 0.5, "beta": 0.75}
     yield _one("response", normalization_of_rows.LocalResponseNormalization, [real], FLOAT, **response)
     for pair in ([real, real], [image, image]):
