@@ -211,7 +211,8 @@ def runnable(page: Path) -> list[list[str]]:
 def test_commands_run(page: Path, tmp_path: Path) -> None:
     """The commands of a page, one after the other, with the bundled model under the names that the page uses."""
     images, labels = load_test_digits()
-    for name in ("kws.tflite", "model.tflite", "ic.tflite"):
+    (tmp_path / "models").mkdir()
+    for name in ("kws.tflite", "model.tflite", "ic.tflite", "models/kws.tflite"):
         shutil.copy(MODEL, tmp_path / name)
     tinygen.save(load_network(MODEL).first, tmp_path / "net.tg")
     for name in ("x.npz", "kws01.npz"):
