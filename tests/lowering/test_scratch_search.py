@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from tests.lowering.test_order import networks
 from tests.support.arena import run_in_arena
+from tests.support.branches import gated
 from tests.support.cases import Draw, draws
 from tinygen.errors import FitError
+from tinygen.ir.branch import Branch, all_graphs
+from tinygen.ir.encodings import Plain
 from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import evaluate
-from tinygen.lowering.lower import lower
+from tinygen.ir.tensor import Tensor
+from tinygen.lowering.lower import lower, lower_chosen
 from tinygen.lowering.program import Program
 from tinygen.lowering.scratch_search import Prefer, cycles_of, flash_of
 from tinygen.lowering.streaming import Streaming
@@ -71,3 +77,32 @@ def test_balance_takes_no_more_flash() -> None:
     for _, graph in drawn(8):
         first = lower(graph, isa=CORES[0], streaming=Streaming(1 << 30, striped=False))
         assert flash_of(lower(graph, isa=CORES[0])) <= flash_of(first)
+
+
+def test_branches_are_not_searched_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or branches within each other would take a dozen times as long for each level."""
+    calls = 0
+
+    def counted(*arguments: Any, **more: Any) -> Program:
+        nonlocal calls
+        calls += 1
+        return lower_chosen(*arguments, **more)
+
+    monkeypatch.setattr("tinygen.lowering.lower.lower_chosen", counted)
+    graph = _within_each_other(gated(), 3)
+    lower(graph, isa=CORES[0], prefer=Prefer.SPEED)
+    branches = sum(1 for _ in all_graphs(graph)) - 1
+    assert calls <= 15 * (1 + branches)
+
+
+def _within_each_other(graph: Graph, levels: int) -> Graph:
+    """A network in branches of branches."""
+    for level in range(levels):
+        inputs = {name: graph.tensors[name] for name in graph.inputs}
+        outputs = {name: graph.tensors[name] for name in graph.outputs}
+        index = Tensor("which", (1,), Plain("int32"))
+        names = tuple(inputs)
+        op = Branch(name=f"level{level}", inputs=("which", *names), outputs=tuple(outputs), branches=(graph, graph))
+        tensors = {"which": index, **inputs, **outputs}
+        graph = Graph(f"outer{level}", tensors, (op,), ("which", *names), tuple(outputs))
+    return graph

@@ -37,7 +37,7 @@ def lower(
     io: Io = Io.ARENA,
     kernels: Mapping[str, str] | None = None,
     mixed: Collection[str] | None = None,
-    prefer: Prefer = Prefer.BALANCE,
+    prefer: Prefer | None = Prefer.BALANCE,
 ) -> Program:
     """Chooses a kernel per layer, orders the layers for the smallest arena and places every tensor.
 
@@ -53,7 +53,7 @@ def lower(
             see `choose_kernels`.
         mixed: convolutions that mix their experts' weights filter by filter (of `mixing_layers`); None for what takes
             the fewest cycles.
-        prefer: how much a smaller arena is worth, where nothing limits it.
+        prefer: how much a smaller arena is worth, where nothing limits it; None for the fastest kernels.
 
     Raises:
         UnsupportedError: no kernel matches a layer, or a state's update cannot be copied to it.
@@ -68,7 +68,7 @@ def lower(
             return _in_small_arena(chosen, coded, library, streaming, io)
         first = lower_chosen(chosen, coded, library, None, io, arena)
         # The kernels are not ours to choose, or the arena is given already.
-        if kernels is not None or arena is not None or library is not None:
+        if prefer is None or kernels is not None or arena is not None or library is not None:
             return first
         return preferred(first, prefer, _lowered_in(chosen, coded, library, io))
 
@@ -262,9 +262,12 @@ def lower_chosen(
 
 
 def _within(chosen: Chosen, graph: Graph) -> Program:
-    """A branch of the graph. Weights as code are not used there: they would need a budget for all branches together."""
+    """A branch of the graph. Weights as code are not used there: they would need a budget for all branches together.
+
+    Nor are smaller arenas tried: within each other, that would take a dozen times as long for each level.
+    """
     family = family_within(chosen.family)
-    return lower(graph, family=family, isa=chosen.isa, code_bytes=0, io=Io.CALLER, kernels=chosen.kernels)
+    return lower(graph, family=family, isa=chosen.isa, code_bytes=0, io=Io.CALLER, kernels=chosen.kernels, prefer=None)
 
 
 def _smaller(least: Draft, packed: Draft, streaming: Streaming, choose: Chooser) -> Draft:
