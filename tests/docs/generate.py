@@ -152,7 +152,7 @@ def operators() -> str:
     parts = [
         "# Supported operators",
         _MADE,
-        "An operator that is missing is an error, which names it, its shapes, and the operators that are supported.",
+        "Operators that are missing are an error, which names all of them, and what to use instead.",
         f"## TensorFlow Lite: {len(listed)} operators",
         "int8 (per channel and per tensor) and float32; ¹⁶: int16 activations (16x8), too. Constants may be INT4, two "
         "in a byte. Weights must be constants, shapes static. `CONV_2D` may be grouped.",

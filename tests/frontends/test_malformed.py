@@ -97,16 +97,16 @@ def test_missing_file(tmp_path: Path) -> None:
 
 
 def test_unknown_operator() -> None:
-    """An operator we lack is named, with its shapes and the list of what there is."""
+    """An operator we lack is named, with its shapes and the page of those that there are."""
     from ai_edge_litert.schema_py_generated import BuiltinOperator
 
     from tests.support.tflite_builder import ModelSpec, TensorSpec
     from tests.support.tflite_builder import build as build_model
 
-    spec = ModelSpec(BuiltinOperator.LSH_PROJECTION, [TensorSpec((1, 7), "float32")], [TensorSpec((1, 7), "float32")])
+    spec = ModelSpec(BuiltinOperator.BITCAST, [TensorSpec((1, 7), "float32")], [TensorSpec((1, 7), "float32")])
     with pytest.raises(UnsupportedError) as caught:
         read_tflite(build_model(spec), where="net.tflite")
     text = str(caught.value)
-    assert "LSH_PROJECTION is not supported" in text
+    assert "BITCAST is not supported" in text
     assert "float32 [1,7]" in text
-    assert "CONV_2D" in caught.value.fix
+    assert "docs/reference/operators.md" in caught.value.fix

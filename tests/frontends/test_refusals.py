@@ -133,4 +133,5 @@ def test_refused(reason: str) -> None:
     with pytest.raises((ModelError, UnsupportedError)) as refusal:
         read_tflite(build(REFUSED[reason]))
     assert reason in str(refusal.value)
+    assert refusal.value.fix, "it says what to do"
     assert REFUSED[reason].outputs[0].dtype in str(refusal.value), "the message shows the tensors"

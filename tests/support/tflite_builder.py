@@ -20,6 +20,7 @@ _TYPES = {
     "int64": schema.TensorType.INT64,
     "bool": schema.TensorType.BOOL,
     "resource": schema.TensorType.RESOURCE,
+    "string": schema.TensorType.STRING,
 }
 
 # The interpreter refuses a version it does not register; these are ones that have int8.
@@ -40,6 +41,7 @@ class TensorSpec:
         scale, zero_point: quantization; a sequence of scales for per-channel along `axis`; None for none.
         data: codes, for constants.
         least: the least code or number that is fed at run time; None for any.
+        variable: whether an operator keeps it from one invocation to the next.
     """
 
     shape: Sequence[int]
@@ -50,11 +52,17 @@ class TensorSpec:
     data: np.ndarray | None = None
     name: str = ""
     least: float | None = None
+    variable: bool = False
 
 
 @dataclass
 class ModelSpec:
-    """One operator with its operands, in the operator's order. None is an absent optional input."""
+    """One operator with its operands, in the operator's order. None is an absent optional input.
+
+    Attributes:
+        custom: code of a custom operator.
+        custom_options: its options.
+    """
 
     opcode: int
     inputs: Sequence[TensorSpec | None]
@@ -63,6 +71,8 @@ class ModelSpec:
     options: Any = None
     label: str = ""
     version: int = 0
+    custom: str = ""
+    custom_options: bytes = b""
 
     @property
     def runtime_inputs(self) -> list[TensorSpec]:
@@ -154,6 +164,8 @@ def _subgraph(
         operator.outputs = [index(tensor) for tensor in spec.outputs]
         operator.builtinOptionsType = spec.options_type
         operator.builtinOptions = spec.options
+        if spec.custom_options:
+            operator.customOptions = np.frombuffer(spec.custom_options, np.uint8)
         graph.operators.append(operator)
         read.update(operator.inputs)
         written.update(operator.outputs)
@@ -169,6 +181,7 @@ def _code(model: Any, spec: ModelSpec) -> int:
     code = schema.OperatorCodeT()
     code.builtinCode = spec.opcode
     code.deprecatedBuiltinCode = min(spec.opcode, 127)
+    code.customCode = spec.custom or None
     code.version = spec.version or _VERSIONS.get(spec.opcode, 1)
     model.operatorCodes.append(code)
     return len(model.operatorCodes) - 1
@@ -180,6 +193,7 @@ def _tensor(model: Any, spec: TensorSpec, position: int) -> Any:
     tensor.shape = list(spec.shape)
     tensor.type = _TYPES[spec.dtype]
     tensor.hasRank = True
+    tensor.isVariable = spec.variable
     if spec.scale is not None:
         scales = [float(s) for s in np.atleast_1d(np.asarray(spec.scale, np.float32))]
         zeros = np.broadcast_to(np.asarray(spec.zero_point), (len(scales),))

@@ -226,6 +226,7 @@ def _no_kernel(node: Node, family: str, isa: Collection[str]) -> UnsupportedErro
         f"no kernel of family '{family}' computes {node.op.KIND} with these encodings "
         f"(tried: {', '.join(tried) or 'none'})",
         where=node.describe(),
+        fix="Use --kernels tinygen, or change the layer's types: docs/reference/operators.md has those of operators.",
     )
 
 

@@ -16,7 +16,9 @@ import tflite
 from tinygen.errors import ModelError, TinygenError, UnsupportedError
 from tinygen.frontends.names import c_name
 from tinygen.frontends.tflite import operators
+from tinygen.frontends.tflite.advice import advise
 from tinygen.frontends.tflite.contracts import check_operator, check_version
+from tinygen.frontends.tflite.missing import check_known
 from tinygen.frontends.tflite.registry import OPERATOR_NAMES, Declared, Operator, convert
 from tinygen.frontends.tflite.tensors import read_tensors
 from tinygen.frontends.tflite.values import Values
@@ -63,10 +65,12 @@ def read_tflite(content: bytes, name: str = "model", where: str = "model") -> Gr
     """As `load_tflite`, from bytes; `where` names the file in errors."""
     if len(content) < 8 or content[4:8] != b"TFL3":
         raise ModelError("is not a TensorFlow Lite model (no TFL3 mark)", where=where)
+    graph = None
     try:
         graph = _Reader(content, name).graph()
         graph.validate()
     except TinygenError as error:
+        advise(error, graph)
         error.where = f"{where}: {error.where}" if error.where else where
         raise
     except _DAMAGE as error:
@@ -99,7 +103,7 @@ class _Reader:
         return length
 
     def _code(self, index: int) -> tuple[int, str]:
-        """Builtin code and custom code of an entry in the file's operator list."""
+        """Builtin code of an entry in the file's operator list, and the custom code of a custom operator."""
         entry = self.model.OperatorCodes(index)
         # Old writers fill only the 8-bit field, new ones both: by the schema's rule the larger value counts. The
         # accessor of the bindings ignores the new field if the code fits the old one.
@@ -107,7 +111,8 @@ class _Reader:
         new = entry._tab.Get(flatbuffers.number_types.Int32Flags, entry._tab.Pos + place) if place else 0
         code = max(new, entry.DeprecatedBuiltinCode())
         check_version(code, entry.Version())
-        return code, (entry.CustomCode() or b"").decode("utf-8", "replace")
+        custom = (entry.CustomCode() or b"").decode("utf-8", "replace")
+        return code, custom if code == tflite.BuiltinOperator.CUSTOM else ""
 
     def graph(self) -> Graph:
         """The graph of the first subgraph, and of those that it calls."""
@@ -124,12 +129,15 @@ class _Reader:
         self.branches += 1
         if len(within) > MOST_NESTED or self.branches > _MOST_BRANCHES:
             raise UnsupportedError(
-                f"has more than {MOST_NESTED} subgraphs within each other, or {_MOST_BRANCHES} in all"
+                f"has more than {MOST_NESTED} subgraphs within each other, or {_MOST_BRANCHES} in all",
+                fix="Let fewer conditions lie within each other: an index chooses among many branches at once.",
             )
         return self._graph((*within, index))
 
     def _graph(self, within: tuple[int, ...]) -> Graph:
         graph = self.model.Subgraphs(within[-1])
+        self._count(graph.OperatorsLength())
+        check_known(graph, self.codes)
         tensors, declared = read_tensors(self.model, graph, self._count)
         inputs = self._indices(graph.InputsAsNumpy(), len(tensors))
         outputs = self._indices(graph.OutputsAsNumpy(), len(tensors))
@@ -137,14 +145,18 @@ class _Reader:
         values = Values(tensors, declared, self._assigned(graph, tensors))
         ops: list[Op] = []
         written = {tensor.name for tensor in tensors if tensor.is_constant} | {tensors[i].name for i in inputs}
-        for index in range(self._count(graph.OperatorsLength())):
-            custom, operator = self._operator(graph, index, values, declared, within)
+        for index in range(graph.OperatorsLength()):
+            operator = self._operator(graph, index, values, declared, within)
             _check(operator, written)
             if operator.code not in VARIABLE_OPERATORS:
-                ops += values.take(_converted(custom, operator))
+                ops += values.take(_converted(operator))
                 continue
             if len(within) > 1:
-                raise UnsupportedError("variables in branches are not supported", where=operator.describe())
+                raise UnsupportedError(
+                    "variables in branches are not supported",
+                    where=operator.describe(),
+                    fix="Read the variable in front of the IF, and assign it behind it.",
+                )
             value = variables.meet(operator.code, operator)
             if value is not None:
                 values.become(operator.outputs[0], value)
@@ -177,7 +189,7 @@ class _Reader:
         written = {tensor.name for tensor in tensors if tensor.is_constant}
         found = []
         for number in range(self._count(subgraph.OperatorsLength())):
-            _, operator = self._operator(subgraph, number, tensors, declared, (0, index))
+            operator = self._operator(subgraph, number, tensors, declared, (0, index))
             _check(operator, written)
             found.append((operator.code, operator))
         return found
@@ -202,14 +214,15 @@ class _Reader:
         tensors: Sequence[Tensor],
         declared: dict[str, Declared],
         within: tuple[int, ...],
-    ) -> tuple[str, Operator]:
-        """Custom code and operands of an operator in the innermost subgraph of `within`."""
+    ) -> Operator:
+        """An operator in the innermost subgraph of `within`, with its operands."""
         raw = subgraph.Operators(index)
         code, custom = self._code_of(raw, index)
         label = OPERATOR_NAMES.get(code, f"op{code}").lower()
-        operator = Operator(
+        return Operator(
             name=f"{label}_{index}",
             code=code,
+            custom=custom,
             inputs=tuple(self._operand(raw.Inputs(i), tensors) for i in range(self._count(raw.InputsLength()))),
             outputs=tuple(
                 tensors[i]
@@ -219,7 +232,6 @@ class _Reader:
             declared=declared,
             subgraph=partial(self._branch, within),
         )
-        return custom, operator
 
     def _operand(self, index: int, tensors: Sequence[Tensor]) -> Tensor | None:
         if index == -1:
@@ -241,9 +253,9 @@ def _check(operator: Operator, written: set[str]) -> None:
         written.add(tensor.name)
 
 
-def _converted(custom: str, operator: Operator) -> Steps:
+def _converted(operator: Operator) -> Steps:
     try:
-        return convert(operator.code, custom, operator)
+        return convert(operator)
     except TinygenError:
         raise
     except _DAMAGE as error:

@@ -27,6 +27,7 @@ _ACTIVATIONS = {
     tflite.ActivationFunctionType.RELU6: Activation.RELU6,
     tflite.ActivationFunctionType.RELU_N1_TO_1: Activation.RELU_N1_TO_1,
 }
+_ACTIVATION_NAMES = {value: name for name, value in vars(tflite.ActivationFunctionType).items() if name.isupper()}
 
 
 # A flatbuffer table without fields: the offset back to its vtable, which holds only its own size and the table's.
@@ -59,6 +60,7 @@ class Operator:
     Attributes:
         name: unique name made for it ("conv_2d_3").
         code: of the builtin operator.
+        custom: code of a custom operator; "" for others.
         inputs: tensors; None for an absent optional input.
         outputs: tensors.
         raw: the flatbuffer table.
@@ -68,6 +70,7 @@ class Operator:
 
     name: str
     code: int
+    custom: str
     inputs: tuple[Tensor | None, ...]
     outputs: tuple[Tensor, ...]
     raw: Any
@@ -134,12 +137,17 @@ class Operator:
     def activation(self, code: int) -> Activation:
         """A fused activation from its code in the schema."""
         if code not in _ACTIVATIONS:
-            raise UnsupportedError(f"fused activation {code} is not supported", where=self.describe())
+            raise UnsupportedError(
+                f"fused activation {_ACTIVATION_NAMES.get(code, code)} is not supported",
+                where=self.describe(),
+                fix="Let the activation be a layer of its own: RELU, RELU6 and RELU_N1_TO_1 may be fused.",
+            )
         return _ACTIVATIONS[code]
 
-    def require(self, condition: bool, what: str) -> None:
+    def require(self, condition: bool, what: str, fix: str = "") -> None:
+        """Raises UnsupportedError(what), naming the operator and its shapes, unless `condition`."""
         if not condition:
-            raise UnsupportedError(what, where=self.describe())
+            raise UnsupportedError(what, where=self.describe(), fix=fix)
 
     def describe(self) -> str:
         """`conv_2d_3 (int8 [1,8,8,4], ... -> int8 [1,8,8,8])`"""
@@ -151,6 +159,7 @@ class Operator:
 Converter = Callable[[Operator], Op | Steps]
 _CONVERTERS: dict[int, Converter] = {}
 _FOLDERS: dict[int, Converter] = {}
+_CUSTOM: dict[str, Converter] = {}
 
 
 def converts(*codes: int) -> Callable[[Converter], Converter]:
@@ -178,26 +187,41 @@ def folds(*codes: int) -> Callable[[Converter], Converter]:
     return register
 
 
+def converts_custom(code: str) -> Callable[[Converter], Converter]:
+    """Registers the decorated function as the converter of a custom operator."""
+
+    def register(function: Converter) -> Converter:
+        assert code not in _CUSTOM, code
+        _CUSTOM[code] = function
+        return function
+
+    return register
+
+
 def supported_operators() -> list[str]:
-    """Names of the operators that have a converter, sorted."""
+    """Names of the builtin operators that have a converter, sorted."""
     return sorted(OPERATOR_NAMES[code] for code in _CONVERTERS)
 
 
-def convert(code: int, custom: str, operator: Operator) -> Steps:
-    """Converts an operator of the file to operators of the IR.
+def has_converter(code: int, custom: str) -> bool:
+    """Whether `convert` knows the operator, at least where it depends on constants alone."""
+    return custom in _CUSTOM if code == tflite.BuiltinOperator.CUSTOM else code in _CONVERTERS or code in _FOLDERS
+
+
+def convert(operator: Operator) -> Steps:
+    """Converts an operator of the file, of which there is a converter, to operators of the IR.
 
     Raises:
-        UnsupportedError: there is no converter; the message lists those that exist.
+        UnsupportedError: the converter is one for constants, and the operator has none.
     """
-    converter = _CONVERTERS.get(code)
-    if code in _FOLDERS and operator.of_shapes:
-        converter = _FOLDERS[code]
+    converter = _CUSTOM[operator.custom] if operator.custom else _CONVERTERS.get(operator.code)
+    if operator.code in _FOLDERS and operator.of_shapes:
+        converter = _FOLDERS[operator.code]
     if converter is None:
-        known = OPERATOR_NAMES.get(code, f"builtin operator {code}")
         raise UnsupportedError(
-            f"operator {f'CUSTOM {custom!r}' if custom else known} is not supported",
+            f"operator {OPERATOR_NAMES[operator.code]} is supported on constants only, as it is used for shapes",
             where=operator.describe(),
-            fix="Supported operators: " + ", ".join(supported_operators()) + ".",
+            fix="Replace it in the source model by layers that convert to operators of docs/reference/operators.md.",
         )
     found = converter(operator)
     return found if isinstance(found, Steps) else Steps((found,))

@@ -29,6 +29,13 @@ _TYPES = {
 }
 _TYPE_NAMES = {value: name for name, value in vars(tflite.TensorType).items() if isinstance(value, int)}
 
+_OTHER_TYPES = {
+    "STRING": "Compute tokens in your program, and let the model begin with them.",
+    "UINT32": "Use int32 in the source model.",
+    "UINT64": "Use int64 in the source model.",
+    "VARIANT": "Replace what needs lists of tensors (a TensorArray, a loop) by layers of static shapes.",
+}
+
 _INT4_RANGE = (-8, 7)
 _MOST_ELEMENTS = 2**31
 
@@ -95,9 +102,17 @@ def _tensor(model: Any, raw: Any, name: str, count: Count) -> Tensor:
     where = f"tensor '{name}'"
     if raw.Type() not in _TYPES:
         kind = _TYPE_NAMES.get(raw.Type(), str(raw.Type()))
-        raise UnsupportedError(f"tensors of type {kind} are not supported", where=where)
+        raise UnsupportedError(
+            f"tensors of type {kind} are not supported",
+            where=where,
+            fix=_OTHER_TYPES.get(kind, "Let the model compute in float32, or quantize it to int8."),
+        )
     if raw.Sparsity() is not None:
-        raise UnsupportedError("sparse tensors are not supported", where=where)
+        raise UnsupportedError(
+            "sparse tensors are not supported",
+            where=where,
+            fix="Convert without EXPERIMENTAL_SPARSITY: tinygen finds zeros by itself.",
+        )
     shape = tuple(int(raw.Shape(i)) for i in range(count(raw.ShapeLength())))
     check_shape(shape, name, least=0)
     encoding = _encoding(raw, where, shape, count)
@@ -155,10 +170,18 @@ def _data(model: Any, raw: Any, where: str, shape: tuple[int, ...], dtype: np.dt
     if index >= count(model.BuffersLength()):
         raise ModelError(f"has no buffer {index}", where=where)
     if raw.IsVariable():
-        raise UnsupportedError("variable tensors are not supported", where=where)
+        raise UnsupportedError(
+            "variable tensors are not supported",
+            where=where,
+            fix="Keep the state in a resource variable (tf.Variable), or let it be an input and an output.",
+        )
     buffer = model.Buffers(index)
     if buffer.Offset() > 1:
-        raise UnsupportedError("data behind the tables of the file is not supported", where=where)
+        raise UnsupportedError(
+            "data behind the tables of the file is not supported",
+            where=where,
+            fix="Convert without `_experimental_use_buffer_offset`, which is for files beyond 2 GB.",
+        )
     if index == 0 or buffer.DataIsNone():
         return None
     if raw._tab.Offset(_EXTERNAL_BUFFER):

@@ -86,7 +86,11 @@ class Variables:
     def _update(self, variable: _Variable, state: Tensor) -> str:
         assert variable.value is not None
         if variable.value.is_constant:
-            raise UnsupportedError("takes a constant outside of CALL_ONCE", where=variable.name)
+            raise UnsupportedError(
+                "takes a constant outside of CALL_ONCE",
+                where=variable.name,
+                fix="Assign the constant in the subgraph of a CALL_ONCE in front, or leave the variable out.",
+            )
         _require_same(variable, state, variable.value, "assigned")
         return variable.value.name
 
@@ -118,20 +122,28 @@ class Variables:
 
     def _call_once(self, operator: Operator) -> None:
         if any(variable.value is not None for variable in self._variables.values()):
-            raise UnsupportedError("comes after operators that use variables", where=operator.name)
+            raise UnsupportedError(
+                "comes after operators that use variables", where=operator.name, fix="Initialise variables first."
+            )
         once = Variables(self._subgraph)
         for code, inner in self._subgraph(operator.options(tflite.CallOnceOptions).InitSubgraphIndex()):
             # Other operators have no lasting effect.
             if code not in (_HANDLE, _ASSIGN):
                 raise UnsupportedError(
-                    f"does more than assign constants to variables ({inner.name})", where=operator.name
+                    f"does more than assign constants to variables ({inner.name})",
+                    where=operator.name,
+                    fix="Initialise variables with constants, as tf.Variable(tf.zeros(...)) is.",
                 )
             once.meet(code, inner)
         for key, found in once._variables.items():
             if found.value is None:
                 continue
             if not found.value.is_constant:
-                raise UnsupportedError(f"begins with '{found.value.name}', which is no constant", where=found.name)
+                raise UnsupportedError(
+                    f"begins with '{found.value.name}', which is no constant",
+                    where=found.name,
+                    fix="Initialise variables with constants, as tf.Variable(tf.zeros(...)) is.",
+                )
             self._variables.setdefault(key, _Variable(found.name)).initial = found.value
 
 
