@@ -132,7 +132,10 @@ TG_INLINE void tg_extend_grid(
 /* Two pairs of weights, `pair` and a byte times `step` each. */
 TG_INLINE void tg_step_quad(uint32_t *to, uint32_t word, uint32_t step, uint32_t pair)
 {
-    if (step == 2) {
+    if (step == 1) {
+        to[0] = tg_uxtab16(pair, word);
+        to[1] = tg_uxtab16_odd(pair, word);
+    } else if (step == 2) {
         to[0] = tg_uxtab16(tg_uxtab16(pair, word), word);
         to[1] = tg_uxtab16_odd(tg_uxtab16_odd(pair, word), word);
     } else {

@@ -4,6 +4,13 @@
 
 #include <stdint.h>
 
+/* The number in single precision: compilers may not make one operation of it and the next. */
+static inline float tg_rounded(float x)
+{
+    volatile float rounded = x;
+    return rounded;
+}
+
 /* 2^n for -126 <= n <= 127. */
 static inline float tg_pow2(int32_t n)
 {

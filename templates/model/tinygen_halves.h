@@ -17,20 +17,6 @@ TG_TILE_1X4(tg_tile_1x4_weights, int8_t, int16_t, TG_OF_BYTE, TG_OF_HALF)
 TG_DOT_4X4(tg_dot_4x4_both, int16_t, int16_t, TG_OF_HALF, TG_OF_HALF)
 TG_TILE_1X4(tg_tile_1x4_both, int16_t, int16_t, TG_OF_HALF, TG_OF_HALF)
 
-/* Those of the first window, added up. */
-TG_ONCE int32_t tg_total_of_halves(const tg_tile *tile)
-{
-    const int16_t *x = tile->x[0];
-    int32_t total = 0;
-    for (int32_t row = tile->rows; row > 0; row--, x += tile->skip / 2) {
-        const int16_t *const end = x + (tile->eights + tile->rest) / 2;
-        for (; x != end; x++) {
-            total += *x;
-        }
-    }
-    return total;
-}
-
 /* What codes stand for; `values` begins with that of code `lowest`. */
 static inline void tg_copy_values(
     int16_t *to, const int8_t *from, int32_t count, const int16_t *values, int32_t lowest)

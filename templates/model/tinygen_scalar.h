@@ -355,20 +355,6 @@ TG_DOT_4X4(tg_dot_4x4, int8_t, int8_t, TG_OF_BYTE, TG_OF_BYTE)
 TG_TILE_1X4(tg_tile_1x4, int8_t, int8_t, TG_OF_BYTE, TG_OF_BYTE)
 /* clang-format on */
 
-/* The codes of the first window, added up. */
-TG_ONCE int32_t tg_total(const tg_tile *tile)
-{
-    const int8_t *x = tile->x[0];
-    int32_t total = 0;
-    for (int32_t row = tile->rows; row > 0; row--, x += tile->skip) {
-        const int8_t *const end = x + tile->eights + tile->rest;
-        for (; x != end; x++) {
-            total += *x;
-        }
-    }
-    return total;
-}
-
 /*
  * sum += x[i] * w[j], loaded by those instructions; i and j must be constants. In this order: gcc would load all that a
  * long sum needs before it adds.

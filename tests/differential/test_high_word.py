@@ -47,13 +47,13 @@ def odd() -> list[Layer]:
     return [conv, wide, integer_layers.dense("o2", (13,), 5, x=powers, w=w, y=affine(3), seed=3)]
 
 
-def is_odd(graph: Graph) -> bool:
+def on_grid(graph: Graph) -> bool:
     """Whether weights are stored as bytes w that stand for 2 * w + 1."""
     (node,) = graph.nodes()
     assert isinstance(node.op, Conv2D | FullyConnected)
     job = conv_2d_scalar.job_of(node, "conv_2d")
     assert job is not None and job.copy.dtype == np.int16
-    return job.odd
+    return job.grid == (2, 1)
 
 
 def test_every_sum() -> None:
@@ -86,14 +86,15 @@ def test_layers(every: int) -> None:
     layers = [*steep(), *odd()]
     plans = [lower(layer.graph, isa=ESP32C3.isa).layers[0].plan for layer in layers]
     assert sum(plan.context.get("form") == "high_word" for plan in plans) >= 4
-    assert all(is_odd(layer.graph) for layer in odd())
+    assert all(on_grid(layer.graph) for layer in odd())
     assert check_layers(layers[::every], part="scalar") >= len(layers) // every
 
 
-def test_room_for_odd_weights() -> None:
-    """Sums near the largest: without the 1 of odd weights they would leave 32 bits."""
+def test_room_for_weights_on_a_grid() -> None:
+    """Sums near the largest: without the 1 of odd weights, -255 being 2 * -128 + 1, they would leave 32 bits."""
     layer = integer_layers.dense("r", (513,), 4, x=PowerOfTwo((1.0,), exponents=15), w=levels(8, True), y=levels(4))
     weights = layer.graph.tensors["w"]
-    largest = np.full_like(weights.data, weights.integer.code_range[1])
-    graph = replace(layer.graph, tensors={**layer.graph.tensors, "w": replace(weights, data=largest)})
-    assert not is_odd(graph)
+    least = np.full_like(weights.data, weights.integer.code_range[0])
+    least[:, :2] = weights.integer.code_range[1], 1
+    graph = replace(layer.graph, tensors={**layer.graph.tensors, "w": replace(weights, data=least)})
+    assert not on_grid(graph)

@@ -154,8 +154,8 @@ def operators() -> str:
         _MADE,
         "Operators that are missing are an error, which names all of them, and what to use instead.",
         f"## TensorFlow Lite: {len(listed)} operators",
-        "int8 (per channel and per tensor) and float32; ¹⁶: int16 activations (16x8), too. Constants may be INT4, two "
-        "in a byte. Weights must be constants, shapes static. `CONV_2D` may be grouped.",
+        "int8 (per channel and per tensor), uint8 and float32; ¹⁶: int16 activations (16x8), too. Constants may be "
+        "INT4, two in a byte. Weights must be constants, shapes static. `CONV_2D` may be grouped.",
         ", ".join(in_tflite) + ".",
         f"## ONNX: {len(of_onnx())} operators",
         "In QDQ form, as QLinear operators, or between QONNX quantizers.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,11 @@ from tinygen.frontends.tflite.contracts import check_operator, check_version
 from tinygen.frontends.tflite.missing import check_known
 from tinygen.frontends.tflite.registry import OPERATOR_NAMES, Declared, Operator, convert
 from tinygen.frontends.tflite.tensors import read_tensors
+from tinygen.frontends.tflite.unsigned import Signs, Use
 from tinygen.frontends.tflite.values import Values
 from tinygen.frontends.tflite.variables import VARIABLE_OPERATORS, Variables
 from tinygen.ir.branch import MOST_NESTED
 from tinygen.ir.graph import Graph
-from tinygen.ir.ops.base import Op
 from tinygen.ir.steps import Steps
 from tinygen.ir.tensor import Tensor
 
@@ -142,14 +142,18 @@ class _Reader:
         inputs = self._indices(graph.InputsAsNumpy(), len(tensors))
         outputs = self._indices(graph.OutputsAsNumpy(), len(tensors))
         variables = Variables(self._other_subgraph)
-        values = Values(tensors, declared, self._assigned(graph, tensors))
-        ops: list[Op] = []
+        signs = Signs(tensors, list(self._uses(graph, tensors)), {tensors[i].name for i in (*inputs, *outputs)})
+        declared |= {twin.name: declared[name] for name, twin in signs.twins.items()}
+        values = Values(signs.tensors, declared, self._assigned(graph, tensors))
+        values.add(signs.twins.values())
+        ops = list(values.take(signs.turned(tensors[i].name for i in inputs)))
         written = {tensor.name for tensor in tensors if tensor.is_constant} | {tensors[i].name for i in inputs}
         for index in range(graph.OperatorsLength()):
             operator = self._operator(graph, index, values, declared, within)
             _check(operator, written)
             if operator.code not in VARIABLE_OPERATORS:
-                ops += values.take(_converted(operator))
+                ops += values.take(_converted(signs.of(operator, values)))
+                ops += values.take(signs.turned((tensor.name for tensor in operator.outputs), operator.code))
                 continue
             if len(within) > 1:
                 raise UnsupportedError(
@@ -158,6 +162,7 @@ class _Reader:
                     fix="Read the variable in front of the IF, and assign it behind it.",
                 )
             value = variables.meet(operator.code, operator)
+            ops += values.take(signs.turned((tensor.name for tensor in operator.outputs), operator.code))
             if value is not None:
                 values.become(operator.outputs[0], value)
         return Graph(
@@ -177,6 +182,17 @@ class _Reader:
             if self._code_of(raw, number)[0] == tflite.BuiltinOperator.ASSIGN_VARIABLE:
                 found += [raw.Inputs(i) for i in range(self._count(raw.InputsLength()))]
         return {tensors[i].name for i in self._indices([i for i in found if i != -1], len(tensors))}
+
+    def _uses(self, subgraph: Any, tensors: Sequence[Tensor]) -> Iterator[Use]:
+        """The operators of a subgraph; what is damaged in them is said where they are read."""
+        for index in range(subgraph.OperatorsLength()):
+            raw = subgraph.Operators(index)
+            if raw.OpcodeIndex() < len(self.codes):
+                read, written = (
+                    tuple(tensors[i].name for i in map(tensor, range(count)) if 0 <= i < len(tensors))
+                    for tensor, count in ((raw.Inputs, raw.InputsLength()), (raw.Outputs, raw.OutputsLength()))
+                )
+                yield Use(self.codes[raw.OpcodeIndex()][0], read, written)
 
     def _other_subgraph(self, index: int) -> list[tuple[int, Operator]]:
         """Operators, with their codes, of a subgraph without inputs and outputs."""

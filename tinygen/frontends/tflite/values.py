@@ -6,7 +6,7 @@ constant. A tensor whose shape the file leaves open gets the shape that its oper
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from typing import overload
 
@@ -50,16 +50,24 @@ class Values(Sequence[Tensor]):
         """From now on, `value` is read where the file reads `tensor`."""
         self._names = [value.name if name == tensor.name else name for name in self._names]
 
+    def named(self, name: str) -> Tensor:
+        """A tensor as it is known now."""
+        return self._known[name]
+
+    def add(self, tensors: Iterable[Tensor]) -> None:
+        """Adds tensors that the file does not have, or what its tensors have become."""
+        self._known |= {tensor.name: tensor for tensor in tensors}
+
     def take(self, steps: Steps) -> Iterator[Op]:
         """The operators that remain to be computed at run time."""
-        self._known |= {tensor.name: tensor for tensor in steps.tensors}
+        self.add(steps.tensors)
         for op in steps.ops:
             node = self._settled(op)
             found = None if self._kept & set(op.outputs) else self._folded(node)
             if found is None:
                 yield op
             else:
-                self._known |= {tensor.name: tensor for tensor in found}
+                self.add(found)
 
     def tensors(self) -> dict[str, Tensor]:
         """By name: those of the file in their order, then those that converters added."""

@@ -28,7 +28,10 @@ from tinygen.ir.tensor import Tensor
 
 
 def check_encodings(node: Node, *, channels: int, axis: int) -> None:
-    """Checks that input, weights, bias and output are all float32, or int8 x int8, or int16 x int8 (16x8)."""
+    """Checks that input, weights, bias and output are all float32, or int8 x int8, or int16 x int8 (16x8).
+
+    Weights of int8 with one scale may have a zero point: those of older TFLite models, which are uint8 there.
+    """
     x, weights, bias, output = node.input(0), node.input(1), node.optional(2), node.output
     if bias is not None:
         node.require(bias.size == channels, f"bias has {bias.size} elements, the output {channels} channels")
@@ -51,7 +54,10 @@ def check_encodings(node: Node, *, channels: int, axis: int) -> None:
         not weights.affine.per_channel or (weights.affine.axis == axis and len(weights.affine.scale) == channels),
         f"per-channel weights must be quantized along axis {axis} with {channels} scales",
     )
-    node.require(not any(weights.affine.zero_point), "the weights' zero points must be 0")
+    moved = any(weights.affine.zero_point)
+    node.require(
+        not moved or (x.dtype == np.int8 and not weights.affine.per_channel), "the weights' zero points must be 0"
+    )
     if bias is not None:
         node.require(bias.dtype in (np.int32, np.int64), f"bias must be int32 or int64, not {bias.dtype.name}")
     node.require_multipliers(real_multipliers(node))
@@ -60,8 +66,13 @@ def check_encodings(node: Node, *, channels: int, axis: int) -> None:
 
 
 def centred(values: np.ndarray, tensor: Tensor) -> np.ndarray:
-    """codes - zero_point, int64 (per-channel weights are symmetric in TFLite's rules)."""
+    """codes - zero_point, int64 (weights with several scales are symmetric in TFLite's rules)."""
     return values.astype(np.int64) - tensor.zero_point
+
+
+def centred_weights(node: Node) -> np.ndarray:
+    """The integers of constant weights, int64: of 9 bits where int8 codes have a zero point."""
+    return centred(node.constant(1), node.input(1))
 
 
 def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -145,7 +156,7 @@ def require_words(node: Node, axis: int = 0) -> None:
     if weights.data is None:
         taps = np.full(1, weights.size // channels * 128.0)
     else:
-        rows = np.moveaxis(weights.data, axis, 0).reshape(channels, -1)
+        rows = np.moveaxis(centred(weights.data, weights), axis, 0).reshape(channels, -1)
         taps = np.abs(rows.astype(np.float64)).sum(axis=1)
     offset = 0.0 if bias is None or bias.data is None else np.abs(bias.data.astype(np.float64)).reshape(-1)
     sums = taps * furthest + offset

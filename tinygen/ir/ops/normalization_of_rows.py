@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from tinygen.ir.encodings import Affine
 from tinygen.ir.fixed_point import multiply_by_quantized_multiplier
 from tinygen.ir.gemmlowp import inverse_square_root
-from tinygen.ir.ops.base import Node, Op
+from tinygen.ir.ops.base import LATER, Node, Op
 from tinygen.ir.tensor import Shape
 
 LEAST = 1e-6
@@ -24,9 +24,16 @@ _MOST_CODES = 33_000
 
 @dataclass(frozen=True, kw_only=True)
 class L2Normalization(Op):
-    """x / sqrt(sum of x * x) over the last axis. Input: int8 or float32; int8 output has scale 1/128, zero point 0."""
+    """x / sqrt(sum of x * x) over the last axis. Input: int8 or float32; int8 output has scale 1/128, zero point 0.
+
+    Attributes:
+        unsigned: int8 codes are those of uint8 less 128, which LiteRT scales in front of the product
+            (l2normalization.h, `L2Normalization`).
+    """
 
     KIND: ClassVar[str] = "l2_normalization"
+
+    unsigned: bool = field(default=False, metadata=LATER, repr=False)
 
     def infer_shapes(self, node: Node) -> list[Shape]:
         return [node.input(0).shape]
@@ -35,6 +42,7 @@ class L2Normalization(Op):
         x, output = node.input(0), node.output
         node.require(len(x.shape) >= 1, "input must have an axis")
         node.require(x.dtype == output.dtype, "input and output must have one type")
+        node.require(not self.unsigned or x.dtype == np.int8, "only int8 codes are those of uint8")
         if x.is_float:
             return
         for tensor in (x, output):
@@ -51,7 +59,8 @@ class L2Normalization(Op):
             return [(x / np.maximum(size, LEAST)).astype(np.float32)]
         codes = values[0].astype(np.int64) - node.input(0).zero_point
         multiplier, shift = inverse_square_root((codes * codes).sum(axis=-1, keepdims=True))
-        scaled = multiply_by_quantized_multiplier(codes, multiplier, shift + OUTPUT_BITS)
+        before = OUTPUT_BITS if self.unsigned else 0
+        scaled = multiply_by_quantized_multiplier(codes << before, multiplier, shift + OUTPUT_BITS - before)
         return [np.clip(scaled, -128, 127).astype(np.int8)]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from tinygen.ir.encodings import Affine
 from tinygen.ir.epilogue import Tflite
-from tinygen.ir.fixed_point import Activation, float_activation_range, quantized_activation_range
+from tinygen.ir.fixed_point import Activation, Rounding, float_activation_range, quantized_activation_range
 from tinygen.ir.ops import integer_mac
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.sliding import Sliding
@@ -86,8 +86,8 @@ class MaxPool2D(Pool2D):
 
 @dataclass(frozen=True, kw_only=True)
 class AveragePool2D(Summing, Pool2D):
-    """With TFLite's epilogue the mean code or float of each window, rounded half away from zero. With another one, the
-    sum of its integers, which the epilogue may divide.
+    """With TFLite's epilogue the mean code or float of each window, rounded half away from zero; or upwards (UPWARDS),
+    as codes of uint8 are that became int8. With another one, the sum of its integers, which the epilogue may divide.
     """
 
     KIND: ClassVar[str] = "average_pool_2d"
@@ -102,7 +102,9 @@ class AveragePool2D(Summing, Pool2D):
             node.require(largest <= integer_mac.LARGEST, "sums may not fit 32 bits")
             return
         node.require(x.dtype == output.dtype, "input and output must have one type")
-        node.require(self.epilogue == Tflite(self.activation), "means round in one way")
+        plain = self.epilogue in (Tflite(self.activation), Tflite(self.activation, Rounding.UPWARDS))
+        node.require(plain, "means are rounded away from zero, or upwards")
+        node.require(not self.upwards or x.dtype == np.int8, "only int8 means are rounded upwards")
         quantized = isinstance(x.encoding, Affine) and isinstance(output.encoding, Affine)
         types = (np.int8, np.int16)
         node.require(x.is_float or (quantized and x.dtype in types), f"{x.encoding} is not int8 or int16")
@@ -117,9 +119,19 @@ class AveragePool2D(Summing, Pool2D):
             mean = patches(x.astype(np.float64), *geometry, 0.0).sum(axis=(3, 4)) / counts
             return [_clamped(node, mean, self.activation)]
         total = patches(x.astype(np.int64), *geometry, 0).sum(axis=(3, 4))
-        half = counts // 2
-        mean = np.where(total > 0, (total + half) // counts, -((half - total) // counts))
-        return [_clamped(node, mean, self.activation)]
+        return [_clamped(node, self.quotient(total, counts), self.activation)]
+
+    @property
+    def upwards(self) -> bool:
+        """Whether means of codes are rounded upwards."""
+        return isinstance(self.epilogue, Tflite) and self.epilogue.rounding is Rounding.UPWARDS
+
+    def quotient(self, sums: np.ndarray, counts: np.ndarray | int) -> np.ndarray:
+        """Means of so many codes, rounded, as integers."""
+        half = np.asarray(counts) // 2
+        if self.upwards:
+            return (sums + half) // counts
+        return np.where(sums > 0, (sums + half) // counts, -((half - sums) // counts))
 
 
 def _clamped(node: Node, result: np.ndarray, activation: Activation) -> np.ndarray:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
 
 from tinygen.ir.encodings import Affine
 from tinygen.ir.fixed_point import multiply_by_quantized_multiplier, quantize_multiplier, round_half_away
-from tinygen.ir.ops.base import Node, Op, Stripe
+from tinygen.ir.ops.base import LATER, Node, Op, Stripe
 from tinygen.ir.tensor import Shape, Tensor
 
 _NARROW = (np.int8, np.uint8, np.int16)
@@ -23,9 +23,16 @@ def _per_tensor(tensor: Tensor, *types: type) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Quantize(Op):
-    """Input: float32, or int8, uint8, int16 or int32 codes to be given another encoding. Output: codes of these."""
+    """Input: float32, or int8, uint8, int16 or int32 codes to be given another encoding. Output: codes of these.
+
+    Attributes:
+        in_float: 8-bit codes are scaled as those of uint8 in single precision, as LiteRT's CONCATENATION scales its
+            parts (concatenation.h, `ConcatenationWithScaling`).
+    """
 
     KIND: ClassVar[str] = "quantize"
+
+    in_float: bool = field(default=False, metadata=LATER, repr=False)
 
     def infer_shapes(self, node: Node) -> list[Shape]:
         return [node.input(0).shape]
@@ -41,6 +48,8 @@ class Quantize(Op):
         for tensor in (x, output):
             wide = isinstance(tensor.encoding, Affine) and tensor.dtype == np.int32
             node.require(not wide or tensor.zero_point == 0, f"32-bit '{tensor.name}' must have zero point 0")
+        bytes_only = x.dtype == output.dtype and x.dtype.itemsize == 1
+        node.require(not self.in_float or bytes_only, "only codes of bytes are scaled in single precision")
         # Of floats: LiteRT's result for quotients beyond 32 bits is undefined in C++.
         node.require_multipliers([(1.0 if x.is_float else x.scale) / output.scale])
 
@@ -50,7 +59,9 @@ class Quantize(Op):
 
     def evaluate(self, node: Node, values: Sequence[np.ndarray]) -> list[np.ndarray]:
         x, output = node.input(0), node.output
-        if x.is_float:
+        if self.in_float:
+            codes = self._scaled(x, output, values[0])
+        elif x.is_float:
             codes = round_half_away(values[0] / np.float32(output.scale))
         else:
             centred = values[0].astype(np.int64) - x.zero_point
@@ -59,6 +70,13 @@ class Quantize(Op):
         # Floats are clamped as floats: beyond 2**63 a conversion to integers has no meaning.
         low, high = info.min - output.zero_point, info.max - output.zero_point
         return [(np.clip(codes, low, high).astype(np.int64) + output.zero_point).astype(output.dtype)]
+
+    def _scaled(self, x: Tensor, output: Tensor, codes: np.ndarray) -> np.ndarray:
+        """Codes less the output's zero point, float32."""
+        lowest = int(np.iinfo(x.dtype).min)
+        scale = np.float32(x.scale) * (np.float32(1) / np.float32(output.scale))
+        bias = np.float32(lowest - x.zero_point) * scale
+        return round_half_away((codes.astype(np.int64) - lowest).astype(np.float32) * scale + bias)
 
 
 @dataclass(frozen=True, kw_only=True)

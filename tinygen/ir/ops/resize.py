@@ -7,19 +7,21 @@ computed once, here, and the C reads tables.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
 
 from tinygen.ir.fixed_point import round_half_away
-from tinygen.ir.ops.base import Node, Op
+from tinygen.ir.ops.base import LATER, Node, Op
 from tinygen.ir.tensor import Shape
 
 FRACTION_BITS = 10
 SIDE_LIMIT = 1 << 15
 """Rows and columns: their indices fit the 16-bit tables of the C."""
 _ONE = 1 << FRACTION_BITS
+_LOWEST = 128
+"""What uint8 codes are more than those of int8."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,19 +77,31 @@ class ResizeNearestNeighbor(Resize):
 
 @dataclass(frozen=True, kw_only=True)
 class ResizeBilinear(Resize):
-    """Every output element is a mean of four; int8 and int16 with 10 fractional bits per axis."""
+    """Every output element is a mean of four; int8 and int16 with 10 fractional bits per axis.
+
+    Attributes:
+        unsigned: int8 codes are those of uint8 less 128, whose means LiteRT computes in single precision, halves
+            upwards (resize_bilinear.h, `ResizeBilinear`).
+    """
 
     KIND: ClassVar[str] = "resize_bilinear"
     TYPES: ClassVar[tuple[type, ...]] = (np.int8, np.int16)
 
+    unsigned: bool = field(default=False, metadata=LATER, repr=False)
+
     def check(self, node: Node) -> None:
         super().check(node)
+        node.require(not self.unsigned or node.output.dtype == np.int8, "only int8 codes are those of uint8")
         node.require(not (self.align_corners and self.half_pixel_centers), "aligned corners with half-pixel centres")
         for source, target in zip(node.input(0).shape[1:3], self.size, strict=True):
-            lower, _, _ = self.neighbours(source, target, node.output.is_float)
+            lower, _, _ = self.neighbours(source, target, self.in_float(node))
             # LiteRT's ratio has 10 fractional bits and is rounded up, so positions may pass the last pixel.
             inside = int(lower.max()) < source
             node.require(inside, f"resizing {source} to {target} would read beyond the input, as LiteRT does")
+
+    def in_float(self, node: Node) -> bool:
+        """Whether the weights are floats."""
+        return node.output.is_float or self.unsigned
 
     def neighbours(self, source: int, target: int, real: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(lower index, upper index, weight of the upper) per output index of one axis.
@@ -119,6 +133,8 @@ class ResizeBilinear(Resize):
         return lower, upper, (place - lower.astype(np.float32)).astype(np.float32)
 
     def evaluate(self, node: Node, values: Sequence[np.ndarray]) -> list[np.ndarray]:
+        if self.unsigned:
+            return [self._unsigned_means(node, values[0])]
         _, height, width, _ = node.input(0).shape
         real = node.output.is_float
         top, bottom, down = self.neighbours(height, self.size[0], real)
@@ -138,3 +154,16 @@ class ResizeBilinear(Resize):
         half = 1 << (2 * FRACTION_BITS - 1)
         rounded = mixed + np.where(mixed > 0, half, -half)
         return [(np.sign(rounded) * (np.abs(rounded) >> (2 * FRACTION_BITS))).astype(node.output.dtype)]
+
+    def _unsigned_means(self, node: Node, codes: np.ndarray) -> np.ndarray:
+        """int8 codes; every product and sum is rounded to single precision, in LiteRT's order."""
+        _, height, width, _ = node.input(0).shape
+        top, bottom, down = self.neighbours(height, self.size[0], real=True)
+        left, right, across = self.neighbours(width, self.size[1], real=True)
+        x, one = codes.astype(np.float32) + np.float32(_LOWEST), np.float32(1)
+        below, after = down.reshape(1, -1, 1, 1), across.reshape(1, 1, -1, 1)
+        mixed = x[:, top][:, :, left] * (one - below) * (one - after)
+        mixed = mixed + x[:, bottom][:, :, left] * below * (one - after)
+        mixed = mixed + x[:, top][:, :, right] * (one - below) * after
+        mixed = mixed + x[:, bottom][:, :, right] * below * after
+        return ((mixed + np.float32(0.5)).astype(np.int64) - _LOWEST).astype(np.int8)

@@ -43,7 +43,7 @@ def relu_0_to_1(operator: Operator) -> Op:
 
 @converts(tflite.BuiltinOperator.L2_NORMALIZATION)
 def l2_normalization(operator: Operator) -> Op:
-    return L2Normalization(**operator.common())
+    return L2Normalization(**operator.common(), unsigned=operator.kind(operator.outputs[0]) == "uint8")
 
 
 @converts(tflite.BuiltinOperator.LOCAL_RESPONSE_NORMALIZATION)

@@ -9,7 +9,7 @@ import tflite
 from tinygen.frontends.tflite.operators.conv import padding_of
 from tinygen.frontends.tflite.registry import Operator, converts
 from tinygen.ir.epilogue import Tflite
-from tinygen.ir.fixed_point import Activation
+from tinygen.ir.fixed_point import Activation, Rounding
 from tinygen.ir.ops.base import Op
 from tinygen.ir.ops.pool_2d import AveragePool2D, MaxPool2D
 
@@ -28,7 +28,8 @@ def _fields(operator: Operator) -> tuple[dict[str, Any], Activation]:
 @converts(tflite.BuiltinOperator.AVERAGE_POOL_2D)
 def average_pool_2d(operator: Operator) -> Op:
     fields, activation = _fields(operator)
-    return AveragePool2D(**fields, epilogue=Tflite(activation))
+    rounding = Rounding.UPWARDS if operator.kind(operator.outputs[0]) == "uint8" else None
+    return AveragePool2D(**fields, epilogue=Tflite(activation, rounding))
 
 
 @converts(tflite.BuiltinOperator.MAX_POOL_2D)

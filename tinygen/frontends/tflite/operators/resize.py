@@ -12,7 +12,7 @@ from tinygen.ir.ops.prelu import Prelu
 from tinygen.ir.ops.resize import Resize, ResizeBilinear, ResizeNearestNeighbor
 
 
-def _resize(operator: Operator, table: Any, kind: type[Resize]) -> Op:
+def _resize(operator: Operator, table: Any, kind: type[Resize], **more: Any) -> Op:
     options = operator.options(table)
     size = [int(v) for v in operator.constant(1, "size").reshape(-1)]
     operator.require(len(size) == 2, f"size {size}")
@@ -21,6 +21,7 @@ def _resize(operator: Operator, table: Any, kind: type[Resize]) -> Op:
         size=(size[0], size[1]),
         align_corners=bool(options.AlignCorners()),
         half_pixel_centers=bool(options.HalfPixelCenters()),
+        **more,
     )
 
 
@@ -31,7 +32,8 @@ def resize_nearest_neighbor(operator: Operator) -> Op:
 
 @converts(tflite.BuiltinOperator.RESIZE_BILINEAR)
 def resize_bilinear(operator: Operator) -> Op:
-    return _resize(operator, tflite.ResizeBilinearOptions, ResizeBilinear)
+    unsigned = operator.kind(operator.outputs[0]) == "uint8"
+    return _resize(operator, tflite.ResizeBilinearOptions, ResizeBilinear, unsigned=unsigned)
 
 
 @converts(tflite.BuiltinOperator.PRELU)

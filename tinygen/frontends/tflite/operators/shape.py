@@ -6,12 +6,15 @@ import tflite
 
 from tinygen.frontends.tflite import targets
 from tinygen.frontends.tflite.registry import Operator, converts
+from tinygen.frontends.tflite.steps import building
 from tinygen.ir.encodings import Affine
 from tinygen.ir.ops.base import Op
 from tinygen.ir.ops.concatenation import Concatenation, Pack
 from tinygen.ir.ops.movement import Split, Transpose, Unpack
 from tinygen.ir.ops.pad import MirrorPad, Pad
+from tinygen.ir.ops.quantize import Quantize
 from tinygen.ir.ops.reshape import Reshape
+from tinygen.ir.steps import Steps
 from tinygen.ir.tensor import Tensor
 
 
@@ -50,10 +53,19 @@ def reshape(operator: Operator) -> Op:
 
 
 @converts(tflite.BuiltinOperator.CONCATENATION)
-def concatenation(operator: Operator) -> Op:
+def concatenation(operator: Operator) -> Op | Steps:
     options = operator.options(tflite.ConcatenationOptions)
     operator.require(options.FusedActivationFunction() == 0, "a fused activation is not supported")
-    return Concatenation(**operator.common(), axis=axis_of(operator, options.Axis(), len(data_input(operator).shape)))
+    axis = axis_of(operator, options.Axis(), len(data_input(operator).shape))
+    if all(part is not None and operator.kind(part) != "uint8" for part in operator.inputs):
+        return Concatenation(**operator.common(), axis=axis)
+    steps, wanted = building(operator), operator.outputs[0].encoding
+    parts = [data_input(operator, index) for index in range(len(operator.inputs))]
+    scaled = [
+        part if part.encoding == wanted else steps.step(Quantize, part, encoding=wanted, in_float=True)
+        for part in parts
+    ]
+    return steps.last(Concatenation, *scaled, axis=axis)
 
 
 @converts(tflite.BuiltinOperator.PACK)

@@ -18,7 +18,7 @@ def _plain(node: Node, kind: str) -> KernelPlan | None:
     loops = plain_loops(node, kind)
     if loops is None:
         return None
-    weights = node.constant(1)
+    weights = loops.weights
     geometry = op.geometry(node)
     packed = Constant("weights", weights.reshape(-1), f"OHWI {list(weights.shape)}")
     return KernelPlan(

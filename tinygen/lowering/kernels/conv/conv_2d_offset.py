@@ -24,7 +24,7 @@ _HEADER = "tinygen_offset.h"
 
 def offset_plans(job: Job | None) -> Sequence[KernelPlan]:
     """Plans in the cycles of an Armv6-M core; none for codes or weights of more than 8 bits, nor for packed weights."""
-    if job is None or job.odd or job.weights.dtype != np.int8 or job.copy.dtype != np.int8:
+    if job is None or job.grid.step > 1 or job.weights.dtype != np.int8 or job.copy.dtype != np.int8:
         return ()
     if unpacking(job.weights, job.groups) is not None:
         return ()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -17,9 +17,9 @@ from tinygen.ir.ops.fully_connected import FullyConnected
 from tinygen.ir.ops.gather_conv_2d import GatherConv2D
 from tinygen.ir.ops.window import Axis
 from tinygen.lowering.ctypes import ctype
-from tinygen.lowering.kernels.support.activations.codes import pixel_elements, smallest_integers
+from tinygen.lowering.kernels.support.activations.codes import largest_magnitude, pixel_elements, smallest_integers
 from tinygen.lowering.kernels.support.activations.window import window_sizes, window_stem
-from tinygen.lowering.kernels.support.epilogues.integer_layer import IntegerLayer, integer_layer
+from tinygen.lowering.kernels.support.epilogues.integer_layer import integer_layer
 from tinygen.lowering.kernels.support.epilogues.requantize import Epilogue
 from tinygen.lowering.kernels.support.loops import scalar
 from tinygen.lowering.kernels.support.loops.scalar import Copy, Interleaved
@@ -66,10 +66,20 @@ class _Rates:
     called: float = 0.0
 
 
-_RV32 = _Rates(49.0, 56.0, 24.0, 330.0, 18.6, 90.0, 5.0, called=1900.0)
+_RV32 = _Rates(49.0, 56.0, 24.0, 330.0, 18.6, 90.0, 1.8, called=1900.0)
 _ARMV6M = _Rates(83.3, 95.2, 40.8, 561.0, 19.8, 280.0, 4.8, other=ON_ARMV6M, unpacked=ON_ARMV6M_UNPACKED)
 _OFFSET_RATES = _Rates(71.6, 81.9, 40.8, 561.0, 17.8, 280.0, 4.8, other=ON_ARMV6M)
 """A Cortex-M0+ with signed weights, and with those stored plus 128."""
+
+
+class Grid(NamedTuple):
+    """Stored weights w stand for step * w + middle."""
+
+    step: int
+    middle: int
+
+
+AS_THEY_ARE = Grid(1, 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +96,7 @@ class Job:
         copy: how codes are copied to scratch.
         stem: of the C function's name.
         headers: that the C function needs.
-        odd: weights stand for 2 * w + 1.
+        grid: what weights stand for.
         unpacked: how they are packed; None for bytes and halves as they are.
         offset_weights: weights are stored plus 128, as uint8 (tinygen_offset.h).
     """
@@ -100,7 +110,7 @@ class Job:
     copy: Copy
     stem: str
     headers: tuple[str, ...] = scalar.HEADERS
-    odd: bool = False
+    grid: Grid = AS_THEY_ARE
     unpacked: Unpacking | None = None
     offset_weights: bool = False
 
@@ -148,9 +158,9 @@ class Job:
         return (*stored, self.ending.constant(), *((self.copy.values,) if self.copy.values else ()))
 
     @property
-    def totalled(self) -> bool:
-        """Whether outputs also need the sum of their window's codes."""
-        return self.odd or self.offset_weights
+    def added(self) -> int:
+        """What the stored weights lack: this many times the sum of their window's codes is added to outputs."""
+        return self.grid.middle - (_OFFSET if self.offset_weights else 0)
 
     def by_four(self) -> Interleaved:
         """Weights, four filters of a group at a time."""
@@ -174,11 +184,11 @@ def _as_windows(weights: np.ndarray) -> np.ndarray:
     return weights if weights.ndim == 4 else weights[:, None, None, :]
 
 
-def job_of(node: Node, stem: str, *, codes: bool = False) -> Job | None:
+def job_of(node: Node, stem: str, *, on_grid: bool = True) -> Job | None:
     """
     Args:
         stem: of the C function's name: the kind of layer.
-        codes: weights are for `_packed`, which takes integers, whatever they are.
+        on_grid: weights of more than 8 bits may become bytes on a grid.
     """
     x = node.input(0)
     # Packed bits begin a new word with each pixel.
@@ -188,8 +198,8 @@ def job_of(node: Node, stem: str, *, codes: bool = False) -> Job | None:
     layer = None if copy is None else integer_layer(node, wide=True, reads=reads)
     if copy is None or layer is None:
         return None
-    odd = not codes and not _is_int8(layer.weights) and _is_odd(layer.weights) and _leaves_room(layer, copy)
-    stored = smallest_integers(layer.weights // 2 if odd else layer.weights)
+    grid = find_grid(layer.weights, largest_magnitude(x)) if on_grid else AS_THEY_ARE
+    stored = smallest_integers((layer.weights - grid.middle) // grid.step)
     if stored.dtype == np.int32:
         return None
     in_halves = np.int16 in (stored.dtype, copy.dtype) or copy.bits or copy.values
@@ -197,7 +207,7 @@ def job_of(node: Node, stem: str, *, codes: bool = False) -> Job | None:
     weights = _as_windows(stored)
     ending = scalar.moved(layer.epilogue, layer.weights, copy)
     name = f"{stem}_{layer.kinds}_scalar"
-    return Job(node, *window_of(node), ending, weights, layer.context, copy, name, headers, odd)
+    return Job(node, *window_of(node), ending, weights, layer.context, copy, name, headers, grid)
 
 
 def _packed(job: Job | None) -> Job | None:
@@ -208,23 +218,34 @@ def _packed(job: Job | None) -> Job | None:
     return replace(job, unpacked=found, stem=f"{job.stem}_{found.code.name}", headers=(*HEADERS, *job.headers))
 
 
+def _in_halves(node: Node, stem: str) -> Job | None:
+    """The job with weights in halves; None where `job_of` has them, too."""
+    job = job_of(node, stem)
+    return job_of(node, stem, on_grid=False) if job and job.grid != AS_THEY_ARE else None
+
+
 def _is_int8(values: np.ndarray) -> bool:
     return bool(values.min(initial=0) >= -128 and values.max(initial=0) <= 127)
 
 
-def _is_odd(weights: np.ndarray) -> bool:
-    """Whether weights are odd integers of 9 bits."""
-    return bool(np.all(weights % 2)) and _is_int8(weights // 2)
+def find_grid(weights: np.ndarray, largest: int) -> Grid:
+    """The grid of weights of more than 8 bits that become bytes on it; as they are where there is none, or where parts
+    of a sum may leave 32 bits.
 
-
-def _leaves_room(layer: IntegerLayer, copy: Copy) -> bool:
-    """Whether sums fit 32 bits also without what the 1 of odd weights adds."""
-    if copy.dtype == np.int8:
-        return True
-    assert layer.sums is not None  # int8 weights are not odd integers of 9 bits
-    taps = int(np.prod(layer.weights.shape[1:]))
-    largest = max(int(np.abs(layer.sums.lows).max()), int(np.abs(layer.sums.highs).max()))
-    return largest + taps * 2**15 < 2**31
+    Args:
+        weights: integers [O, ..., I].
+        largest: magnitude of an activation.
+    """
+    if _is_int8(weights):
+        return AS_THEY_ARE
+    low, high = int(weights.min()), int(weights.max())
+    step = int(np.gcd.reduce(weights.reshape(-1) - low))
+    if step == 0 or (high - low) // step >= 2 * _OFFSET:
+        return AS_THEY_ARE
+    grid = Grid(step, low + _OFFSET * step)
+    places = np.abs((weights - grid.middle) // step).reshape(len(weights), -1)
+    together = step * int(places.sum(axis=1).max()) + abs(grid.middle) * places.shape[1]
+    return grid if together * largest < 2**31 else AS_THEY_ARE
 
 
 @also_16x8(Conv2D)
@@ -235,11 +256,18 @@ def conv_2d_scalar(node: Node) -> Sequence[KernelPlan]:
     return plans_of(job) if job else ()
 
 
+@kernel(Conv2D, name="conv_2d_halves_scalar", family="tinygen", isa="scalar", packs=True)
+def conv_2d_halves_scalar(node: Node) -> Sequence[KernelPlan]:
+    """The same with weights as halves that might be bytes on a grid: for few filters."""
+    job = _in_halves(node, "conv_2d")
+    return plans_of(job) if job else ()
+
+
 @also_16x8(Conv2D)
 @kernel(Conv2D, name="conv_2d_packed_scalar", family="tinygen", isa="scalar", packs=True)
 def conv_2d_packed_scalar(node: Node) -> Sequence[KernelPlan]:
     """The same with weights of less than 8 bits, or as indices of values of 16 bits."""
-    job = _packed(job_of(node, "conv_2d", codes=True))
+    job = _packed(job_of(node, "conv_2d", on_grid=False))
     return plans_of(job) if job else ()
 
 
@@ -257,7 +285,7 @@ def fully_connected_packed_scalar(node: Node) -> Sequence[KernelPlan]:
     """The same with weights of less than 8 bits, or as indices of values of 16 bits: slower, so only where flash is
     limited.
     """
-    job = _packed(job_of(node, "fully_connected", codes=True))
+    job = _packed(job_of(node, "fully_connected", on_grid=False))
     return plans_of(job) if job else ()
 
 
@@ -357,7 +385,8 @@ def _plan(job: Job, form: str, size: int) -> KernelPlan:
             "padded_w": columns.padded,
             "whole_rows": columns.dilation == 1 and columns.input >= columns.kernel,
             "dense": job.dense,
-            "odd": job.odd,
+            "weight_step": job.grid.step,
+            "added": job.added,
             "window_total": "tg_total" if job.copy.dtype == np.int8 else "tg_total_of_halves",
             "offset_weights": job.offset_weights,
             "live": job.live,
@@ -380,9 +409,9 @@ def _plan(job: Job, form: str, size: int) -> KernelPlan:
         constants=job.constants(weights),
         operands=job.operands,
         scratch_bytes=size_x * place.scratch_codes
-        + (4 * size * columns.output if job.totalled else 0)
+        + (4 * size * columns.output if job.added else 0)
         + (4 * weights.rows.shape[1] if job.live else code.scratch_bytes if code else 0),
-        headers=job.headers,
+        headers=(*job.headers, *(("tinygen_sums.h",) if job.added else ())),
         cycles=_cycles(job, place, weights, size, _RV32),
         armv6m_cycles=_cycles(job, place, weights, size, _OFFSET_RATES if job.offset_weights else _ARMV6M),
     )
@@ -401,7 +430,7 @@ def _cycles(job: Job, place: _Place, weights: Interleaved, size: int, rates: _Ra
     code = job.unpacked
     stored = code.blocks.nbytes if code else weights.data.nbytes
     passes = blocks - 1 if stored > _CACHED else 0
-    total = rows.output * columns.output * (rates.totalled * weights.rows.shape[1] + _BEGUN) if job.totalled else 0.0
+    total = rows.output * columns.output * (rates.totalled * weights.rows.shape[1] + _BEGUN) if job.added else 0.0
     cycles = job.groups * (total + rates.other * blocks * place.cycles) + rates.other * passes * _FETCHED * stored
     cycles += len(weights.rows) // 4 * (fours * tile + ones * one)
     each = rates.other * job.gathered_cycles if job.live else rates.unpacked * code.each if code else 0.0

@@ -17,7 +17,7 @@ def _plain(node: Node, kind: str) -> KernelPlan | None:
     loops = plain_loops(node, kind)
     if loops is None:
         return None
-    weights = node.constant(1)
+    weights = loops.weights
     rows, columns = op.geometry(node)
     batch, in_h, in_w, in_c = node.input(0).shape
     return KernelPlan(

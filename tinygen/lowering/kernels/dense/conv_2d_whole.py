@@ -55,7 +55,7 @@ def _register(kind: str, isa: str, plan: PlanFunction, of: Kind = "") -> None:
 
 _register("dsp", "dsp", fully_connected_dsp_4)
 _register("packed_dsp", "dsp", fully_connected_packed_dsp)
-_register("pairs_dsp", "dsp", fully_connected_pairs_dsp, "codes")
+_register("pairs_dsp", "dsp", fully_connected_pairs_dsp)
 _register("packed_bytes", "dsp", fully_connected_packed_bytes, "codes")
 _register("few_dsp", "dsp", fully_connected_few_dsp)
 _register("lines", "scalar", fully_connected_lines)

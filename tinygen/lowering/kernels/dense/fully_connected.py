@@ -9,6 +9,9 @@ import numpy as np
 
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.fully_connected import FullyConnected
+from tinygen.ir.ops.mac import centred_weights
+from tinygen.lowering.ctypes import ctype
+from tinygen.lowering.kernels.support.activations.codes import smallest_integers
 from tinygen.lowering.kernels.support.activations.widening import whole_words
 from tinygen.lowering.kernels.support.epilogues import mac
 from tinygen.lowering.kernels.support.epilogues.requantize import Epilogue
@@ -24,7 +27,7 @@ def _plain(
     scale: mac.Requantization | None = None,
 ) -> KernelPlan:
     """One output at a time."""
-    weights = node.constant(1)
+    weights = node.constant(1) if kind == "f32" else smallest_integers(centred_weights(node))
     outputs, depth = weights.shape
     rows = node.input(0).size // depth
     return KernelPlan(
@@ -36,6 +39,7 @@ def _plain(
             "outputs": outputs,
             "real": kind == "f32",
             "wide": kind == "s16",
+            "weight_type": ctype(weights.dtype),
             **types,
         },
         constants=(Constant("weights", weights.reshape(-1), f"[{outputs}, {depth}]"), *constants),
@@ -47,10 +51,10 @@ def _plain(
 @kernel(FullyConnected, of="tflite", name="fully_connected_s8")
 def fully_connected_s8(node: Node) -> KernelPlan | None:
     """Plain loops; the input zero point is folded into the bias."""
-    if node.output.dtype != np.int8 or not node.input(1).is_constant or node.input(1).zero_point:
+    if node.output.dtype != np.int8 or not node.input(1).is_constant:
         return None
     scale = mac.requantization(node, channels=node.input(1).shape[0])
-    types = {"weight_type": "int8_t", "acc_type": "int32_t", **scale.context}
+    types = {"acc_type": "int32_t", **scale.context}
     return _plain(node, "s8", types, (mac.folded_bias(node, axis=0), *scale.constants), scale)
 
 
@@ -62,7 +66,7 @@ def fully_connected_s16(node: Node) -> KernelPlan | None:
     channels = node.input(1).shape[0]
     bias = mac.bias_or_zeros(node, channels, np.int64)
     scale = mac.requantization(node, channels=channels)
-    types = {"weight_type": "int8_t", "acc_type": "int64_t", **scale.context}
+    types = {"acc_type": "int64_t", **scale.context}
     return _plain(node, "s16", types, (bias, *scale.constants), scale)
 
 
@@ -71,16 +75,18 @@ def fully_connected_f32(node: Node) -> KernelPlan | None:
     """Plain loops in single precision."""
     if not node.output.is_float or not node.input(1).is_constant:
         return None
-    types = {"weight_type": "float", "acc_type": "float", **mac.float_clamp(node)}
+    types = {"acc_type": "float", **mac.float_clamp(node)}
     return _plain(node, "f32", types, (mac.bias_or_zeros(node, node.input(1).shape[0], np.float32),))
 
 
 @kernel(FullyConnected, of="tflite", name="fully_connected_s8_dsp", family="tinygen", isa="dsp")
 def fully_connected_s8_dsp(node: Node) -> KernelPlan | None:
     """Two outputs at a time with SMLAD: for scales with which sums are too large for `fully_connected_dsp_4`."""
-    if node.output.dtype != np.int8 or not node.input(1).is_constant or node.input(1).zero_point:
+    if node.output.dtype != np.int8 or not node.input(1).is_constant:
         return None
-    weights = node.constant(1)
+    weights = smallest_integers(centred_weights(node))
+    if weights.dtype != np.int8:
+        return None
     outputs, depth = weights.shape
     rows = node.input(0).size // depth
     scale = mac.requantization(node, channels=outputs)

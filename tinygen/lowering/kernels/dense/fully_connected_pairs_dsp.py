@@ -13,7 +13,7 @@ from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.fully_connected import FullyConnected
 from tinygen.ir.tensor import Tensor
 from tinygen.lowering.kernels.dense.fully_connected import blocks_of
-from tinygen.lowering.kernels.support.activations.codes import kind_of, smallest_integers
+from tinygen.lowering.kernels.support.activations.codes import kind_of, largest_magnitude, smallest_integers
 from tinygen.lowering.kernels.support.activations.widening import Widening, widening
 from tinygen.lowering.kernels.support.epilogues.integer_layer import integer_layer
 from tinygen.lowering.kernels.support.loops.sixteen_bits import also_16x8
@@ -37,7 +37,7 @@ _SUMMED = 4.0
 
 
 @also_16x8(FullyConnected)
-@kernel(FullyConnected, of="codes", name="fully_connected_pairs_dsp", family="tinygen", isa="dsp")
+@kernel(FullyConnected, name="fully_connected_pairs_dsp", family="tinygen", isa="dsp")
 def fully_connected_pairs_dsp(node: Node) -> KernelPlan | None:
     """Eight or four outputs at a time, any encodings whose integers fit int16."""
     return pairs_plan(node)
@@ -54,16 +54,16 @@ def pairs_plan(node: Node, *, by_four: bool = False) -> KernelPlan | None:
     outputs, depth = node.input(1).shape
     if depth % x.shape[-1]:
         return None
-    scaled = integer_mac.kernel_scales(node) is not None
+    scaled = not op.is_tflite and integer_mac.kernel_scales(node) is not None
     layer = integer_layer(node, scaled=scaled, wide=True, reads="any")
     if layer is None:
         return None
     epilogue = layer.by_lengths.epilogue
-    integers = integer_mac.scaled_weights(node, layer.weights)
+    integers = integer_mac.scaled_weights(node, layer.weights) if scaled else layer.weights
     grid = _grid(integers, x)
     weights = smallest_integers(integers) if grid is None else grid.places
-    if weights.dtype == np.int32:
-        return None
+    if weights.dtype == np.int32 or (op.is_tflite and grid is None and weights.dtype == np.int8):
+        return None  # bytes times bytes are `fully_connected_dsp`'s
     is_wide = weights.dtype == np.int16
     # Packed bits begin a new word with each pixel; other codes follow each other.
     pixels = depth // x.shape[-1] if isinstance(x.encoding, Binary) else 1
@@ -141,15 +141,9 @@ def _grid(weights: np.ndarray, x: Tensor) -> _Grid | None:
     middle = low + step * min(2**7, -(-(high - low) // (2 * step)))
     places = (weights - middle) // step
     summed = step * int(np.abs(places).sum(axis=1).max()) + abs(middle) * weights.shape[1]
-    if _largest(x) * summed >= 2**31:
+    if largest_magnitude(x) * summed >= 2**31:
         return None
     return _Grid(places.astype(np.int8), step, middle)
-
-
-def _largest(x: Tensor) -> int:
-    """The largest magnitude of the codes and of their integers: widened activations are one or the other."""
-    codes = np.arange(x.integer.code_range[0], x.integer.code_range[1] + 1).astype(x.dtype)
-    return int(max(np.abs(codes.astype(np.int64)).max(), np.abs(x.integer.integers(codes)).max()))
 
 
 def _packed_blocks(

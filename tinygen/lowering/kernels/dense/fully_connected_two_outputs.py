@@ -32,7 +32,7 @@ _ARMV6M, _COPYING = (11.0, 4.0, 29.0, 250.0, 4.5), 0.65 * ON_ARMV6M
 @kernel(FullyConnected, name="fully_connected_two_outputs", family="tinygen", isa="scalar")
 def fully_connected_two_outputs(node: Node) -> KernelPlan | None:
     """Four outputs at a time, weights of less than 6 bits; activations whose integers are bytes or bits."""
-    job = job_of(node, "fully_connected", codes=True)
+    job = job_of(node, "fully_connected", on_grid=False)
     return None if job is None or job.copy.dtype != np.int8 else _plan(job)
 
 

@@ -8,6 +8,8 @@ import numpy as np
 
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
+from tinygen.ir.ops.mac import centred_weights
+from tinygen.lowering.kernels.support.activations.codes import smallest_integers
 from tinygen.lowering.kernels.support.activations.window import window_context, window_stem
 from tinygen.lowering.kernels.support.epilogues import mac
 from tinygen.lowering.kernels.support.loops.plain import KINDS, plain_loops
@@ -26,14 +28,13 @@ def _plain(node: Node, kind: str) -> KernelPlan | None:
         template="depthwise/depthwise_conv_2d.c.j2",
         stem=window_stem(f"depthwise_conv_2d_{kind}", geometry),
         context={**window_context(node, geometry), "multiplier_count": op.multiplier(node), **loops.context},
-        constants=(_weights(node), *loops.constants),
+        constants=(_weights(loops.weights), *loops.constants),
         headers=("tinygen_math.h", *loops.headers),
         cycles=16.0 * op.macs(node) + 30.0 * node.output.size,
     )
 
 
-def _weights(node: Node) -> Constant:
-    weights = node.constant(1)
+def _weights(weights: np.ndarray) -> Constant:
     return Constant("weights", weights.reshape(-1), f"[KH, KW, C] {list(weights.shape[1:])}")
 
 
@@ -48,6 +49,9 @@ def depthwise_conv_2d_s8_dsp(node: Node) -> KernelPlan | None:
     assert isinstance(op, DepthwiseConv2D)
     if node.output.dtype != np.int8 or not node.input(1).is_constant or op.multiplier(node) > 1:
         return None
+    weights = smallest_integers(centred_weights(node))
+    if weights.dtype != np.int8:
+        return None
     channels = node.output.shape[3]
     geometry = op.geometry(node)
     scale = mac.requantization(node, channels=channels)
@@ -56,7 +60,7 @@ def depthwise_conv_2d_s8_dsp(node: Node) -> KernelPlan | None:
         template="depthwise/depthwise_conv_2d_dsp.c.j2",
         stem=window_stem("depthwise_conv_2d_s8_dsp", geometry),
         context={**window_context(node, geometry), "input_zero": node.input(0).zero_point, **scale.context},
-        constants=(_weights(node), mac.folded_bias(node, axis=3), *scale.constants),
+        constants=(_weights(weights), mac.folded_bias(node, axis=3), *scale.constants),
         scratch_bytes=channels if padded else 0,
         headers=("tinygen_math.h", "tinygen_simd.h", *scale.headers),
         cycles=4.0 * op.macs(node) + 30.0 * node.output.size,

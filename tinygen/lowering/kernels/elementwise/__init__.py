@@ -16,6 +16,7 @@ cast                any        numbers in another type
 unary               any        8-bit codes by table, four at a time where that pays; floats
 unary_s16           any        16-bit codes: straight lines, interpolated tables, LiteRT's table of sigmoids
 function_of_two     any        DIV, FLOOR_DIV, FLOOR_MOD, SQUARED_DIFFERENCE, POW, ATAN2: a formula for each type
+flip                any        uint8 codes to int8 and back: the highest bit of each
 prelu               any        PRELU; on int8 one product and one rounding
 normalization       any        LayerNorm, GroupNorm, InstanceNorm, RMSNorm of codes and of floats
 requantize          any        a separate requantization

@@ -17,12 +17,17 @@ def _rows(node: Node) -> dict[str, Any]:
 @kernel(L2Normalization, name="l2_normalization")
 def l2_normalization(node: Node) -> KernelPlan:
     """A reciprocal root per row."""
-    x = node.input(0)
-    own = {"least": LEAST} if x.is_float else {"input_zero": x.zero_point, "bits": OUTPUT_BITS}
+    op, x = node.op, node.input(0)
+    assert isinstance(op, L2Normalization)
+    if x.is_float:
+        how = {"least": LEAST}
+    else:
+        before = OUTPUT_BITS if op.unsigned else 0
+        how = {"input_zero": x.zero_point, "factor": 1 << before, "bits": OUTPUT_BITS - before}
     return KernelPlan(
         template="elementwise/l2_normalization.c.j2",
         stem=f"l2_normalization_{x.dtype.name}",
-        context={**_rows(node), "real": x.is_float, **own},
+        context={**_rows(node), "real": x.is_float, **how},
         inplace=((0, 0),),
         headers=("tinygen_math.h", "tinygen_elementary.h" if x.is_float else "tinygen_inverse_root.h"),
         cycles=30.0 * x.size,

@@ -142,6 +142,8 @@ def quantize(node: Node) -> KernelPlan | None:
     """Floats to codes, or codes to codes of another scale."""
     op, x, output = node.op, node.input(0), node.output
     assert isinstance(op, Quantize)
+    if op.in_float:
+        return None
     info = np.iinfo(output.dtype)
     context = {
         "size": x.size,

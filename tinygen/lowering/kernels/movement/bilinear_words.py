@@ -12,17 +12,12 @@ import numpy as np
 
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.resize import FRACTION_BITS, ResizeBilinear
+from tinygen.lowering.kernels.movement.resize import fraction_bits, neighbours_of
 from tinygen.lowering.plan import Constant, KernelPlan, kernel
 
 _MOST_BITS = 8
 _FOUR = 4
 _ONE = 1 << FRACTION_BITS
-
-
-def _short(weights: np.ndarray) -> int:
-    """Fractional bits that weights over 2^10 have."""
-    together = int(np.bitwise_or.reduce(weights)) | _ONE
-    return FRACTION_BITS - ((together & -together).bit_length() - 1)
 
 
 def _plan(node: Node, load: str, cycles: float) -> KernelPlan | None:
@@ -32,11 +27,12 @@ def _plan(node: Node, load: str, cycles: float) -> KernelPlan | None:
     _, out_h, out_w, _ = node.output.shape
     if node.output.dtype != np.int8 or channels % _FOUR:
         return None
-    top, bottom, down = op.neighbours(in_h, out_h, real=False)
-    left, right, across = op.neighbours(in_w, out_w, real=False)
+    (top, bottom, down), (left, right, across) = neighbours_of(node)
+    if down.dtype == np.float32:
+        return None
     # Beyond the border both neighbours are one code, whatever they weigh: LiteRT's weights may be negative there.
     down, across = np.where(top == bottom, 0, down), np.where(left == right, 0, across)
-    rows, columns = _short(down), _short(across)
+    rows, columns = fraction_bits(down), fraction_bits(across)
     if (
         not 0 < rows + columns <= _MOST_BITS
         or min(down.min(), across.min()) < 0
@@ -56,6 +52,7 @@ def _plan(node: Node, load: str, cycles: float) -> KernelPlan | None:
             "rows_one": 1 << rows,
             "columns_one": 1 << columns,
             "bits": rows + columns,
+            "unsigned": op.unsigned,
             "load": load,
         },
         constants=(

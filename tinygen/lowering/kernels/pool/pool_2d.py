@@ -47,7 +47,7 @@ def average_pool_2d(node: Node) -> KernelPlan | None:
     if not op.is_tflite:
         return _one_by_one(node, op, "sum_pool", {"title": "Sum", "start": "0", "sums": True}, op.of_sums)
     zero = "0.0f" if node.output.is_float else "0"
-    walk = {"title": "Average", "step": "acc += *x", "start": zero, "average": True}
+    walk = {"title": "Average", "step": "acc += *x", "start": zero, "average": True, "upwards": op.upwards}
     return _walking(node, op, "average", walk, 30.0 + 8.0 * op.kernel[0] + 4.0 * op.kernel[0] * op.kernel[1])
 
 

@@ -225,16 +225,10 @@ def _division(node: Node, op: AveragePool2D, count: int, unit: int) -> Fit | Non
     low, high = quantized_activation_range(op.activation, node.output)
 
     def quotients(sums: np.ndarray) -> np.ndarray:
-        return np.clip(rounded_quotient(sums, count), low, high)
+        return np.clip(op.quotient(sums, count), low, high)
 
     least, most = np.array([-128 * count]), np.array([127 * count])
     return fit(Staircase(quotients, np.array([1.0 / count]), least, most, low, high, unit))
-
-
-def rounded_quotient(sums: np.ndarray, count: int) -> np.ndarray:
-    """sums / count, ties away from zero, as C's truncating division of sums + or - count / 2 gives it."""
-    shifted = np.where(sums > 0, sums + count // 2, sums - count // 2)
-    return np.asarray(np.sign(shifted) * (np.abs(shifted) // count))
 
 
 def _inside(axis: Axis) -> set[int]:

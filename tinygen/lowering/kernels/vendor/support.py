@@ -19,6 +19,7 @@ from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinygen.ir.ops.fully_connected import FullyConnected
+from tinygen.ir.ops.mac_layer import MacLayer
 from tinygen.ir.ops.pool_2d import AveragePool2D, MaxPool2D
 from tinygen.lowering.kernels.support.epilogues.mac import bias_or_zeros
 from tinygen.lowering.plan import Constant
@@ -69,6 +70,13 @@ class Window:
             "dilation": list(self.dilation),
             "clamp": list(self.clamp),
         }
+
+
+def takes_weights(node: Node) -> bool:
+    """Whether a layer's weights are constants without a zero point, and sums rounded as LiteRT's reference does."""
+    op, weights = node.op, node.input(1)
+    assert isinstance(op, MacLayer)
+    return weights.is_constant and op.rounds_as_litert_does and (weights.is_float or not any(weights.affine.zero_point))
 
 
 def scales(node: Node) -> tuple[np.ndarray, np.ndarray]:

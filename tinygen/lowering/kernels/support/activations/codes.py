@@ -154,6 +154,12 @@ def smallest_integers(values: np.ndarray) -> np.ndarray:
     return values.astype(np.int32)
 
 
+def largest_magnitude(x: Tensor) -> int:
+    """Of the codes and of their integers: what is multiplied is one or the other."""
+    codes = np.arange(x.integer.code_range[0], x.integer.code_range[1] + 1).astype(x.dtype)
+    return int(max(np.abs(codes.astype(np.int64)).max(), np.abs(x.integer.integers(codes)).max()))
+
+
 def plain_weights(node: Node) -> tuple[dict[str, Any], tuple[Constant, ...]]:
     """Weights as integers, one by one, with the kernel scales beside them."""
     weights = smallest_integers(integer_mac.weight_integers(node))

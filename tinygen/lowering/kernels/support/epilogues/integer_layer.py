@@ -23,7 +23,7 @@ from tinygen.ir.epilogue import Rescale, Threshold
 from tinygen.ir.ops import integer_mac
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.conv_2d_add import Conv2DAdd
-from tinygen.ir.ops.mac import accumulator_range
+from tinygen.ir.ops.mac import accumulator_range, centred_weights
 from tinygen.ir.ops.mac_layer import MacLayer
 from tinygen.ir.tensor import Tensor
 from tinygen.lowering.ctypes import ctype
@@ -142,7 +142,7 @@ def integer_layer(
     op, tensor = node.op, node.input(0)
     assert isinstance(op, MacLayer)
     if op.is_tflite:
-        return None if scaled else _tflite_layer(node, unit)
+        return None if scaled else _tflite_layer(node, unit, wide=wide)
     ending = op.of_sums
     x = read_values(tensor) if reads == "any" else _activations(tensor, halves=reads == "halves")
     if x is None or not node.input(1).is_constant or (integer_mac.kernel_scales(node) is not None) != scaled:
@@ -152,8 +152,7 @@ def integer_layer(
     weights = integer_mac.weight_integers(node)
     falling = falling_channels(ending, len(weights))
     weights = np.where(falling.reshape(-1, *[1] * (weights.ndim - 1)), -weights, weights)
-    largest = 2**15 - 1 if wide else 127
-    if weights.min(initial=0) < -largest - 1 or weights.max(initial=0) > largest:
+    if not _holds(weights, wide=wide):
         return None
     flat = (integer_mac.scaled_weights(node, weights) if scaled else weights).reshape(len(weights), -1)
     lows, highs = _reachable(node.input(0), flat)
@@ -165,16 +164,22 @@ def integer_layer(
     return IntegerLayer(node, weights, falling, _epilogue(sums, node.output), context, sums)
 
 
-def _tflite_layer(node: Node, unit: int) -> IntegerLayer | None:
+def _holds(weights: np.ndarray, *, wide: bool) -> bool:
+    """Whether weights fit int8, or int16 if `wide`."""
+    largest = 2**15 - 1 if wide else 127
+    return bool(weights.min(initial=0) >= -largest - 1 and weights.max(initial=0) <= largest)
+
+
+def _tflite_layer(node: Node, unit: int, *, wide: bool) -> IntegerLayer | None:
     """An int8 layer of TFLite, or a convolution with a sum; None where no form of its epilogue fits."""
     op, x, y = node.op, node.input(0), node.output
     alone = op.convolution(node) if isinstance(op, Conv2DAdd) else node
     if y.dtype != np.int8 or not node.input(1).is_constant:
         return None
-    ending = epilogue(alone, axis=channel_axis(node), unit=unit)
+    weights = np.swapaxes(centred_weights(node), 0, channel_axis(node))
+    ending = epilogue(alone, axis=channel_axis(node), unit=unit) if _holds(weights, wide=wide) else None
     if ending is None:
         return None
-    weights = np.swapaxes(node.constant(1), 0, channel_axis(node)).astype(np.int64)
     read = {"extend": "tg_extend", "extend_extra": "", "fill": x.zero_point, "source": "input"}
     context = read | output_values(y) | {"unsigned_bits": 0}
     return IntegerLayer(node, weights, np.zeros(len(weights), bool), ending, context, None)

@@ -109,7 +109,7 @@ def _accumulator_ranges(node: Node, scales: int) -> list[tuple[int, int]]:
     x, codes = node.input(0), np.iinfo(node.input(0).dtype)
     bias = node.constant(2).reshape(-1).astype(np.int64) if node.optional(2) is not None else 0
     least, largest = semantics.accumulator_range(
-        semantics.centred(node.constant(1), node.input(1)), codes.min - x.zero_point, codes.max - x.zero_point, bias
+        semantics.centred_weights(node), codes.min - x.zero_point, codes.max - x.zero_point, bias
     )
     if scales == 1:
         return [(int(least.min()), int(largest.max()))]
@@ -123,7 +123,7 @@ def folded_bias(node: Node, *, axis: int) -> Constant:
         node: an int8 layer with constant weights and bias.
         axis: the output-channel axis of the weights.
     """
-    weights = node.constant(1).astype(np.int64) - node.input(1).zero_point
+    weights = semantics.centred_weights(node)
     sums = weights.sum(axis=tuple(i for i in range(weights.ndim) if i != axis))
     bias = node.constant(2).reshape(-1).astype(np.int64) if node.optional(2) is not None else np.zeros_like(sums)
     folded = bias - node.input(0).zero_point * sums

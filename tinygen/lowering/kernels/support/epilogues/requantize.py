@@ -197,7 +197,7 @@ def staircase_of(node: Node, *, axis: int) -> tuple[Staircase | None, np.ndarray
 
 def reachable(node: Node, bias: np.ndarray, *, axis: int) -> tuple[np.ndarray, np.ndarray]:
     """Smallest and largest accumulator per channel, over all input codes; `bias` has the zero point folded in."""
-    weights = np.moveaxis(node.constant(1), axis, 0).reshape(len(bias), -1).astype(np.int64)
+    weights = np.moveaxis(semantics.centred_weights(node), axis, 0).reshape(len(bias), -1)
     positive, negative = np.maximum(weights, 0).sum(axis=1), np.minimum(weights, 0).sum(axis=1)
     return bias - 128 * positive + 127 * negative, bias + 127 * positive - 128 * negative
 

@@ -219,10 +219,11 @@ class IndexCode:
 
 @dataclass(frozen=True)
 class ByteCode:
-    """weight = step * code + first, for codes of a whole byte whose weights are no bytes: signed levels of 8 bits.
+    """weight = step * code + first, for codes of a whole byte whose weights are no bytes: signed levels of 8 bits, or
+    bytes with a zero point.
 
     Attributes:
-        step: 2 to 257, so that a code times the step fits 16 bits.
+        step: 1 to 257, so that a code times the step fits 16 bits.
         first: the least weight, int16.
     """
 
@@ -239,8 +240,8 @@ class ByteCode:
 
     @property
     def extend_cycles(self) -> float:
-        """Instructions per weight: of four, one load, four or six of arithmetic, two stores."""
-        return 1.75 if self.step == 2 else 2.25
+        """Instructions per weight: of four, one load, two, four or six of arithmetic, two stores."""
+        return {1: 1.35, 2: 1.75}.get(self.step, 2.25)
 
     @property
     def of_zero(self) -> int:
@@ -316,7 +317,8 @@ def find_byte_code(weights: np.ndarray) -> ByteCode | None:
         return None
     step = math.gcd(*(value - values[0] for value in values)) or 1
     codes = (values[-1] - values[0]) // step
-    return ByteCode(step, values[0]) if 1 < step <= _STEEPEST and codes.bit_length() == _BYTE else None
+    in_byte = values[0] >= -(2**7) and values[-1] < 2**7
+    return ByteCode(step, values[0]) if step <= _STEEPEST and codes.bit_length() == _BYTE and not in_byte else None
 
 
 def _any_code(values: list[int]) -> AnyCode | None:

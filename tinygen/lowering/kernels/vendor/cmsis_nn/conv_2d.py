@@ -22,7 +22,7 @@ def conv_2d(node: Node) -> KernelPlan | None:
     op = node.op
     assert isinstance(op, Conv2D)
     suffix = support.type_suffix(node)
-    if suffix is None or not node.input(1).is_constant or not op.rounds_as_litert_does:
+    if suffix is None or not vendor.takes_weights(node):
         return None
     if suffix == "s16" and not _s16_is_exact(node, op):
         return None

@@ -19,7 +19,7 @@ def depthwise_conv_2d(node: Node) -> KernelPlan | None:
     op = node.op
     assert isinstance(op, DepthwiseConv2D)
     suffix = support.type_suffix(node)
-    if suffix is None or not node.input(1).is_constant or not op.rounds_as_litert_does:
+    if suffix is None or not vendor.takes_weights(node):
         return None
     if suffix == "s16" and vendor.scales(node)[1].max() > support.LARGEST_LEFT_SHIFT_S16:
         return None

@@ -33,7 +33,7 @@ def fully_connected(node: Node) -> KernelPlan | None:
     op = node.op
     assert isinstance(op, FullyConnected)
     suffix = support.type_suffix(node)
-    if suffix is None or not node.input(1).is_constant or not op.rounds_as_litert_does:
+    if suffix is None or not vendor.takes_weights(node):
         return None
     dense = vendor.Dense.of(node)
     outputs, depth = dense.shape

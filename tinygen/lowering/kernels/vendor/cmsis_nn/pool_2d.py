@@ -42,8 +42,9 @@ def _pool(node: Node, *, average: bool) -> KernelPlan | None:
 
 @kernel(AveragePool2D, of="tflite", name="cmsis_nn_average_pool_2d", family=support.FAMILY)
 def average_pool_2d(node: Node) -> KernelPlan | None:
-    """int8 and int16."""
-    return _pool(node, average=True)
+    """int8 and int16, halves away from zero."""
+    assert isinstance(node.op, AveragePool2D)
+    return None if node.op.upwards else _pool(node, average=True)
 
 
 @kernel(MaxPool2D, name="cmsis_nn_max_pool_2d", family=support.FAMILY)

@@ -45,7 +45,7 @@ def _plan(node: Node) -> KernelPlan | None:
     op = node.op
     assert isinstance(op, Conv2D)
     rows, columns = geometry = op.geometry(node)
-    if not support.computes(node) or not node.input(1).is_constant or not op.rounds_as_litert_does:
+    if not support.computes(node) or not vendor.takes_weights(node):
         return None
     if op.groups(node) != 1 or rows.dilation != 1 or columns.dilation != 1:
         return None

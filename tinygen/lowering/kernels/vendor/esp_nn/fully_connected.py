@@ -46,7 +46,7 @@ def fully_connected_vectors(node: Node) -> KernelPlan | None:
 def _plan(node: Node) -> KernelPlan | None:
     op = node.op
     assert isinstance(op, FullyConnected)
-    if not support.computes(node) or not node.input(1).is_constant or not op.rounds_as_litert_does:
+    if not support.computes(node) or not vendor.takes_weights(node):
         return None
     dense = vendor.Dense.of(node)
     outputs, depth = dense.shape

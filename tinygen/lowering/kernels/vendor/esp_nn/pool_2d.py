@@ -37,10 +37,11 @@ def _pool(node: Node, function: str) -> KernelPlan | None:
 
 @kernel(AveragePool2D, of="tflite", name="esp_nn_average_pool_2d", family=support.FAMILY)
 def average_pool_2d(node: Node) -> KernelPlan | None:
-    """Windows of up to 255 taps."""
+    """Windows of up to 255 taps, halves away from zero."""
     op = node.op
     assert isinstance(op, AveragePool2D)
-    return _pool(node, "esp_nn_avg_pool_s8") if op.kernel[0] * op.kernel[1] <= _MOST_TAPS else None
+    fits = op.kernel[0] * op.kernel[1] <= _MOST_TAPS and not op.upwards
+    return _pool(node, "esp_nn_avg_pool_s8") if fits else None
 
 
 @kernel(MaxPool2D, name="esp_nn_max_pool_2d", family=support.FAMILY)
