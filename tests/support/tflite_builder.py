@@ -12,6 +12,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 _TYPES = {
     "float32": schema.TensorType.FLOAT32,
+    "float16": schema.TensorType.FLOAT16,
     "int8": schema.TensorType.INT8,
     "int4": schema.TensorType.INT4,
     "uint8": schema.TensorType.UINT8,
@@ -32,6 +33,23 @@ _VERSIONS = {
 }
 
 
+@dataclass(frozen=True)
+class Levels:
+    """The levels of a sparse constant.
+
+    Attributes:
+        order: of dimensions, then of blocks.
+        blocks: (dimension, size) of the dimensions that are cut.
+        compressed: which places of `order` are stored as lists.
+        vector: the type of these lists.
+    """
+
+    order: Sequence[int]
+    blocks: Sequence[tuple[int, int]] = ()
+    compressed: Sequence[int] = ()
+    vector: str = "Int32Vector"
+
+
 @dataclass(frozen=True, eq=False)
 class TensorSpec:
     """A tensor of the model to build.
@@ -41,6 +59,7 @@ class TensorSpec:
         scale, zero_point: quantization; a sequence of scales for per-channel along `axis`; None for none.
         data: codes, for constants.
         least: the least code or number that is fed at run time; None for any.
+        levels: how the file stores a sparse constant; None for all of its elements.
         variable: whether an operator keeps it from one invocation to the next.
     """
 
@@ -52,6 +71,7 @@ class TensorSpec:
     data: np.ndarray | None = None
     name: str = ""
     least: float | None = None
+    levels: Levels | None = None
     variable: bool = False
 
 
@@ -205,6 +225,8 @@ def _tensor(model: Any, spec: TensorSpec, position: int) -> Any:
         data = np.asarray(spec.data, np.dtype("int8" if spec.dtype == "int4" else spec.dtype), order="C")
         assert data.shape == tuple(spec.shape), (data.shape, spec.shape)
         buffer = schema.BufferT()
+        if spec.levels is not None:
+            tensor.sparsity, data = _sparse(data, spec.levels)
         buffer.data = _nibbles(data) if spec.dtype == "int4" else np.frombuffer(data.tobytes(), np.uint8)
         model.buffers.append(buffer)
         tensor.buffer = len(model.buffers) - 1
@@ -219,3 +241,34 @@ def _nibbles(codes: np.ndarray) -> np.ndarray:
     pairs = np.zeros(codes.size + codes.size % 2, np.uint8)
     pairs[: codes.size] = codes.reshape(-1).view(np.uint8) & 15
     return np.asarray(pairs[0::2] | pairs[1::2] << 4)
+
+
+def _sparse(data: np.ndarray, levels: Levels) -> tuple[Any, np.ndarray]:
+    """The table of a sparse constant, and its elements in the file."""
+    cut, outer, inner = [], [], {}
+    for axis, size in enumerate(data.shape):
+        outer.append(len(cut))
+        block = dict(levels.blocks).get(axis, 0)
+        cut += [size // block, block] if block else [size]
+        inner[axis] = len(cut) - 1
+    whole = data.reshape(cut).transpose([*outer, *(inner[axis] for axis, _ in levels.blocks)]).transpose(levels.order)
+    table = schema.SparsityParametersT()
+    table.traversalOrder = list(levels.order)
+    table.blockMap = [dim for dim, _ in levels.blocks]
+    table.dimMetadata = []
+    nodes: list[tuple[int, ...]] = [()]
+    for depth, size in enumerate(whole.shape):
+        level = schema.DimensionMetadataT()
+        if depth in levels.compressed:
+            kept = [[i for i in range(size) if np.any(whole[(*node, i)])] for node in nodes]
+            level.format = schema.DimensionType.SPARSE_CSR
+            level.arraySegmentsType = level.arrayIndicesType = getattr(schema.SparseIndexVector, levels.vector)
+            level.arraySegments, level.arrayIndices = (getattr(schema, f"{levels.vector}T")() for _ in range(2))
+            level.arraySegments.values = np.cumsum([0, *map(len, kept)]).tolist()
+            level.arrayIndices.values = [i for found in kept for i in found]
+        else:
+            kept = [list(range(size))] * len(nodes)
+            level.denseSize = size
+        table.dimMetadata.append(level)
+        nodes = [(*node, i) for node, found in zip(nodes, kept, strict=True) for i in found]
+    return table, np.array([whole[node] for node in nodes], data.dtype)

@@ -20,7 +20,7 @@ from tinygen.frontends.tflite.advice import advise
 from tinygen.frontends.tflite.contracts import check_operator, check_version
 from tinygen.frontends.tflite.missing import check_known
 from tinygen.frontends.tflite.registry import OPERATOR_NAMES, Declared, Operator, convert
-from tinygen.frontends.tflite.tensors import read_tensors
+from tinygen.frontends.tflite.tensors import check_halves, read_tensors
 from tinygen.frontends.tflite.unsigned import Signs, Use
 from tinygen.frontends.tflite.values import Values
 from tinygen.frontends.tflite.variables import VARIABLE_OPERATORS, Variables
@@ -165,6 +165,8 @@ class _Reader:
             ops += values.take(signs.turned((tensor.name for tensor in operator.outputs), operator.code))
             if value is not None:
                 values.become(operator.outputs[0], value)
+        touched = {name for op in ops for name in (*op.inputs, *op.outputs) if name}
+        check_halves(map(values.named, touched | {values[i].name for i in (*inputs, *outputs)}), declared)
         return Graph(
             name=self.name,
             tensors=values.tensors(),

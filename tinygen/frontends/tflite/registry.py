@@ -45,12 +45,14 @@ class Declared:
             channel.
         open_shape: the file leaves its shape to the operator that writes it: the tensor has no rank, or a dimension of
             unknown size.
+        sparse: the file stores some of its elements, and where they lie.
     """
 
     kind: str
     scale: np.float32
     zero_point: int
     open_shape: bool = False
+    sparse: bool = False
 
 
 @dataclass(frozen=True)

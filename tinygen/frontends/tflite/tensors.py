@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,11 +12,13 @@ import tflite
 
 from tinygen.errors import ModelError, UnsupportedError
 from tinygen.frontends.tflite.registry import Declared
+from tinygen.frontends.tflite.sparse import dense
 from tinygen.ir.encodings import Affine, Encoding, Float32, Plain
 from tinygen.ir.tensor import Tensor
 
 _TYPES = {
     tflite.TensorType.FLOAT32: "float32",
+    tflite.TensorType.FLOAT16: "float32",
     tflite.TensorType.INT8: "int8",
     tflite.TensorType.INT4: "int8",
     tflite.TensorType.UINT8: "uint8",
@@ -35,6 +37,8 @@ _OTHER_TYPES = {
     "UINT64": "Use int64 in the source model.",
     "VARIANT": "Replace what needs lists of tensors (a TensorArray, a loop) by layers of static shapes.",
 }
+
+ONLY_WEIGHTS = "Keep float16 for weights: convert with float32 inputs and outputs."
 
 _INT4_RANGE = (-8, 7)
 _MOST_ELEMENTS = 2**31
@@ -79,6 +83,21 @@ def _written(subgraph: Any, count: Count) -> set[int]:
     return {int(one.Outputs(i)) for one in operators for i in range(count(one.OutputsLength()))}
 
 
+def check_halves(tensors: Iterable[Tensor], declared: Mapping[str, Declared]) -> None:
+    """Checks that no float16 tensor is computed or given: constants alone are widened.
+
+    Raises:
+        UnsupportedError: one is.
+    """
+    for tensor in tensors:
+        if tensor.data is None and tensor.name in declared and declared[tensor.name].kind == "float16":
+            raise UnsupportedError(
+                "float16 tensors must be constants, this one is computed at run time",
+                where=f"tensor '{tensor.name}'",
+                fix=ONLY_WEIGHTS,
+            )
+
+
 def check_shape(shape: Sequence[int], name: str, *, least: int = 1) -> None:
     """Raises UnsupportedError where a dimension of a tensor is smaller than `least`, or it has too many elements."""
     if any(size < least for size in shape) or math.prod(shape) > _MOST_ELEMENTS:
@@ -93,9 +112,10 @@ def _declared(raw: Any) -> Declared:
     kind, quantization = _TYPE_NAMES[raw.Type()].lower(), raw.Quantization()
     sizes = _vector(raw.ShapeSignatureAsNumpy, raw.ShapeSignatureLength())
     unsettled = any(size < 0 for size in sizes) or (raw.ShapeLength() == 0 and not raw.HasRank())
+    sparse = raw.Sparsity() is not None
     if quantization is None or quantization.ScaleLength() != 1:
-        return Declared(kind, np.float32(0), 0, unsettled)
-    return Declared(kind, np.float32(quantization.Scale(0)), int(quantization.ZeroPoint(0)), unsettled)
+        return Declared(kind, np.float32(0), 0, unsettled, sparse)
+    return Declared(kind, np.float32(quantization.Scale(0)), int(quantization.ZeroPoint(0)), unsettled, sparse)
 
 
 def _tensor(model: Any, raw: Any, name: str, count: Count) -> Tensor:
@@ -106,12 +126,6 @@ def _tensor(model: Any, raw: Any, name: str, count: Count) -> Tensor:
             f"tensors of type {kind} are not supported",
             where=where,
             fix=_OTHER_TYPES.get(kind, "Let the model compute in float32, or quantize it to int8."),
-        )
-    if raw.Sparsity() is not None:
-        raise UnsupportedError(
-            "sparse tensors are not supported",
-            where=where,
-            fix="Convert without EXPERIMENTAL_SPARSITY: tinygen finds zeros by itself.",
         )
     shape = tuple(int(raw.Shape(i)) for i in range(count(raw.ShapeLength())))
     check_shape(shape, name, least=0)
@@ -187,13 +201,18 @@ def _data(model: Any, raw: Any, where: str, shape: tuple[int, ...], dtype: np.dt
     if raw._tab.Offset(_EXTERNAL_BUFFER):
         raise ModelError("has data in the file and outside of it", where=where)
     content = np.asarray(buffer.DataAsNumpy()).tobytes()
+    stored = np.dtype(np.float16) if raw.Type() == tflite.TensorType.FLOAT16 else dtype
     packed = raw.Type() == tflite.TensorType.INT4
-    expected = (math.prod(shape) + 1) // 2 if packed else math.prod(shape) * dtype.itemsize
+    if raw.Sparsity() is not None:
+        if packed or len(content) % stored.itemsize:
+            raise ModelError(f"is sparse, and has {len(content)} bytes of data", where=where)
+        return dense(raw.Sparsity(), shape, np.frombuffer(content, stored), where, count).astype(dtype, copy=False)
+    expected = (math.prod(shape) + 1) // 2 if packed else math.prod(shape) * stored.itemsize
     if len(content) != expected:
         raise ModelError(f"has {len(content)} bytes of data, its shape needs {expected}", where=where)
     if packed:
         return _unpacked(content, math.prod(shape)).reshape(shape)
-    return np.frombuffer(content, dtype).reshape(shape)
+    return np.frombuffer(content, stored).reshape(shape).astype(dtype, copy=False)
 
 
 def _unpacked(content: bytes, count: int) -> np.ndarray:

@@ -52,6 +52,13 @@ def requantized_int16_is_symmetric(operator: Operator) -> str:
     return int16_is_symmetric(operator) if kinds == {"int16"} else ""
 
 
+def sparse_constant(operator: Operator) -> str:
+    """The input is a sparse constant (densify.cc)."""
+    x = operator.inputs[0]
+    assert x is not None
+    return "" if x.is_constant and operator.declared[x.name].sparse else f"its input '{x.name}' is no sparse constant"
+
+
 def one_encoding(operator: Operator) -> str:
     """All tensors share scale and zero point (pack.cc, unpack.cc)."""
     return one_encoding_between(operator, _tensors(operator))

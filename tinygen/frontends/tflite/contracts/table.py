@@ -235,6 +235,9 @@ _ELEMENTWISE: Mapping[int, Contract] = {
         ),
         rules=(rules.requantized_int16_is_symmetric,),
     ),
+    _OP.DENSIFY: Contract(
+        versions=1, inputs=("input",), types=alike("float32|float16|int8", "T -> T"), rules=(rules.sparse_constant,)
+    ),
     _OP.DEQUANTIZE: Contract(
         versions=9,
         inputs=("input",),

@@ -7,9 +7,11 @@ import math
 import numpy as np
 import tflite
 
+from tinygen.errors import UnsupportedError
 from tinygen.frontends.tflite.operators.shape import data_input
 from tinygen.frontends.tflite.registry import Operator, converts
-from tinygen.frontends.tflite.steps import building
+from tinygen.frontends.tflite.steps import building, constants
+from tinygen.frontends.tflite.tensors import ONLY_WEIGHTS
 from tinygen.ir.encodings import Plain
 from tinygen.ir.fixed_point import Activation
 from tinygen.ir.ops.base import Op
@@ -97,5 +99,19 @@ def quantize(operator: Operator) -> Op:
 
 
 @converts(tflite.BuiltinOperator.DEQUANTIZE)
-def dequantize(operator: Operator) -> Op:
-    return Dequantize(**operator.common())
+def dequantize(operator: Operator) -> Op | Steps:
+    x = operator.inputs[0]
+    return _as_it_is(operator) if x is not None and operator.kind(x) == "float16" else Dequantize(**operator.common())
+
+
+@converts(tflite.BuiltinOperator.DENSIFY)
+def densify(operator: Operator) -> Steps:
+    return _as_it_is(operator)
+
+
+def _as_it_is(operator: Operator) -> Steps:
+    """A constant that needs nothing: halves are widened, and zeros there, when tensors are read."""
+    x = data_input(operator)
+    if x.data is None:
+        raise UnsupportedError(f"'{x.name}' is computed at run time", where=operator.describe(), fix=ONLY_WEIGHTS)
+    return constants(operator, x.data)
