@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -217,6 +218,7 @@ def inspect(
     inputs: Arrays | None = None,
     on: GatesOn | None = None,
     trust_pickle: bool = False,
+    in_float: bool = False,
 ) -> dict[str, Any]:
     """A model's tensors and operators, as `tinygen inspect --json` prints them.
 
@@ -227,15 +229,22 @@ def inspect(
         inputs: count over these which channels gates choose.
         on: a board; says how gated layers are computed there.
         trust_pickle: read a .pt2 file that may run code when it is read.
+        in_float: read a hybrid .tflite model as float32.
 
     Raises:
         TinygenError: the file is damaged, or uses what tinygen does not have.
     """
+    from tinygen.frontends.load import load_network
     from tinygen.verbs.inspect import inspect_model
 
-    given = None if calibration is None else Path(calibration)
-    read = None if inputs is None else _inputs(inputs)
-    return inspect_model(Path(model), given, _reading(layout, False).layout, read, on, trust_pickle)
+    read = partial(
+        load_network,
+        calibration=None if calibration is None else Path(calibration),
+        layout=_reading(layout, False).layout,
+        trust_pickle=trust_pickle,
+        in_float=in_float,
+    )
+    return inspect_model(Path(model), None if inputs is None else _inputs(inputs), on, read)
 
 
 def survey(
@@ -244,6 +253,7 @@ def survey(
     board: str | None = None,
     kernels: str = "tinygen",
     trust_pickle: bool = False,
+    in_float: bool = False,
     progress: Progress | None = None,
 ) -> Survey:
     """Which of several models can be read, and what stops the others, as `tinygen inspect FOLDER` shows.
@@ -253,6 +263,7 @@ def survey(
         board: its name or file; then kernels are chosen and memory is planned, too.
         kernels: the family of kernels for it.
         trust_pickle: read .pt2 files that may run code when they are read.
+        in_float: read hybrid .tflite models as float32.
         progress: called with (what, done, of).
 
     Raises:
@@ -261,7 +272,7 @@ def survey(
     from tinygen.verbs.survey import model_files
     from tinygen.verbs.survey import survey as look
 
-    return look(model_files(map(Path, paths)), board, kernels, trust_pickle, progress)
+    return look(model_files(map(Path, paths)), board, kernels, trust_pickle, in_float, progress)
 
 
 def hil(

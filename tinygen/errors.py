@@ -12,7 +12,7 @@ from collections.abc import Mapping
 _OPTION = re.compile(r"(?<![\w`,-])--([a-z][a-z0-9-]*)")
 _COMMAND = re.compile(r"`[^`]*`|\b(?:tinygen|pytest|pip install|pio) [a-z-][^:;,\n]*?(?=\.(?:\s|$)|[:;,\n]|$)")
 """Command lines within a text: their options stay."""
-_PARAMETERS = {"arena": "arena_bytes", "flash": "flash_bytes", "as": "form", "power": "monitor"}
+_PARAMETERS = {"arena": "arena_bytes", "flash": "flash_bytes", "as": "form", "power": "monitor", "float": "in_float"}
 """Parameters and fields in Python that are not called as the command's option is."""
 
 

@@ -11,6 +11,8 @@ from tests.support.tflite_builder import ModelSpec, TensorSpec, build, build_cha
 from tests.support.zoo import needs_zoo, zoo
 from tinygen.errors import ModelError, TinygenError, UnsupportedError
 from tinygen.frontends.tflite import load_tflite, read_tflite
+from tinygen.frontends.tflite.missing import WAYS
+from tinygen.frontends.tflite.registry import OPERATOR_NAMES, has_converter
 
 OP = BuiltinOperator
 X = TensorSpec((1, 7), "float32", name="x")
@@ -30,24 +32,30 @@ def of(name: str, *inputs: TensorSpec | None, code: str = "") -> ModelSpec:
 def test_all_missing_operators_are_named_at_once() -> None:
     one, two, three = (TensorSpec((1, 7), "float32") for _ in range(3))
     chain = [
-        ModelSpec(OP.COS, [X], [one]),
-        ModelSpec(OP.SIN, [one], [two]),
-        ModelSpec(OP.COS, [two], [three]),
+        ModelSpec(OP.REAL, [X], [one]),
+        ModelSpec(OP.IMAG, [one], [two]),
+        ModelSpec(OP.REAL, [two], [three]),
     ]
     error = refusal(build_chain(chain))
-    assert error.what == "operators COS (2 times) and SIN are not supported"
-    assert "cos_0 (float32 [1,7] -> float32 [1,7])" in error.where
+    assert error.what == "operators REAL (2 times) and IMAG are not supported"
+    assert "real_0 (float32 [1,7] -> float32 [1,7])" in error.where
     assert error.fix == (
-        "Replace what became COS in the source model by layers that convert to operators of "
+        "Replace what became REAL in the source model by layers that convert to operators of "
         "docs/reference/operators.md."
     )
 
 
 def test_more_than_a_message_holds_are_counted() -> None:
     tensors = [TensorSpec((1, 7), "float32") for _ in range(6)]
-    names = ("COS", "SIN", "RFFT2D", "BUCKETIZE", "ATAN2")
+    names = ("REAL", "IMAG", "RFFT2D", "BUCKETIZE", "BITCAST")
     chain = [ModelSpec(getattr(OP, name), [a], [b]) for name, a, b in zip(names, tensors, tensors[1:], strict=False)]
-    assert refusal(build_chain(chain)).what == "operators COS, SIN, RFFT2D and 2 other kinds are not supported"
+    assert refusal(build_chain(chain)).what == "operators REAL, IMAG, RFFT2D and 2 other kinds are not supported"
+
+
+@pytest.mark.parametrize("name", sorted(WAYS))
+def test_ways_around_are_of_what_is_missing(name: str) -> None:
+    (code,) = [code for code, known in OPERATOR_NAMES.items() if known == name]
+    assert not has_converter(code, "")
 
 
 def test_an_lstm_is_called_an_lstm() -> None:
@@ -85,7 +93,7 @@ def test_custom_operators_say_what_they_are(code: str, what: str, fix: str) -> N
 
 def test_what_is_compiled_counts_first() -> None:
     one, two = (TensorSpec((1, 7), "float32") for _ in range(2))
-    chain = [ModelSpec(OP.COS, [X], [one]), ModelSpec(OP.CUSTOM, [one], [two], custom="ethos-u")]
+    chain = [ModelSpec(OP.REAL, [X], [one]), ModelSpec(OP.CUSTOM, [one], [two], custom="ethos-u")]
     error = refusal(build_chain(chain))
     assert "is compiled for an Arm Ethos-U" in error.what and "custom_1" in error.where
 

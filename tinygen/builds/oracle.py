@@ -20,6 +20,7 @@ class LiteRt:
     Args:
         path: the .tflite file.
         oracle: which kernels compute.
+        in_float: widen the integer weights of layers of float activations.
         keep: keep every intermediate tensor readable (slower; not possible with XNNPACK, which fuses).
 
     Raises:
@@ -27,9 +28,11 @@ class LiteRt:
         ModelError: LiteRT refuses the model.
     """
 
-    def __init__(self, path: Path, oracle: Oracle = Oracle.REF, *, keep: bool = False) -> None:
+    def __init__(self, path: Path, oracle: Oracle = Oracle.REF, *, in_float: bool = False, keep: bool = False) -> None:
         try:
             from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+            from tinygen.builds.float_weights import with_float_weights
         except ImportError as error:
             raise TinygenError(
                 "LiteRT is not installed, so there is nothing to compare with", fix="pip install 'tinygen[litert]'"
@@ -42,7 +45,7 @@ class LiteRt:
         self._path = path
         self._make = partial(
             Interpreter,
-            model_path=str(path),
+            **({"model_content": with_float_weights(path.read_bytes())} if in_float else {"model_path": str(path)}),
             experimental_op_resolver_type=resolver,
             experimental_preserve_all_tensors=keep,
             num_threads=1,
@@ -108,7 +111,10 @@ class LiteRt:
         found = {}
         for name in names:
             try:
-                found[name] = self._interpreter.get_tensor(index[name]).copy()
+                value = self._interpreter.get_tensor(index[name]).copy()
             except (ValueError, KeyError):
                 continue
+            # Between layers, the graph's codes of uint8 tensors are int8.
+            moved = value.dtype == np.uint8 and graph.tensors[name].dtype == np.int8
+            found[name] = (value ^ 0x80).view(np.int8) if moved else value
         return found

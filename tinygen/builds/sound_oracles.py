@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -18,12 +17,19 @@ _MISREAD = (np.int8, np.int16)
 _MISSING = re.compile(r"Didn't find op for builtin opcode '(\w+)' version '(\d+)'")
 
 
-def sound_oracles(path: Path, graph: Graph, oracles: Sequence[Oracle]) -> tuple[tuple[Oracle, ...], tuple[str, ...]]:
+def sound_oracles(
+    litert: Callable[[Oracle], LiteRt], graph: Graph, oracles: Sequence[Oracle]
+) -> tuple[tuple[Oracle, ...], tuple[str, ...]]:
     """The kernel sets to compare with in the place of others, and a sentence for each change.
 
     The reference set lacks CEIL, ROUND and ELU, and the newest versions of some operators: then the optimised set takes
     its place. Its kernel of SUM reads int8 and int16 codes as uint8 (kernels/reduce.cc, `QuantizedMeanOrSum`), so that
     nothing can be compared with it.
+
+    Args:
+        litert: makes an interpreter of the model.
+        graph: the model as tinygen reads it.
+        oracles: the kernel sets that are wanted.
 
     Raises:
         ModelError: LiteRT refuses the model.
@@ -35,7 +41,7 @@ def sound_oracles(path: Path, graph: Graph, oracles: Sequence[Oracle]) -> tuple[
         text = f"LiteRT's reference kernel of SUM ({sums[0]}) reads signed codes as unsigned: not compared with it"
         return tuple(one for one in oracles if one is not Oracle.REF), (text,)
     try:
-        LiteRt(path, Oracle.REF)
+        litert(Oracle.REF)
     except ModelError as error:
         missing = _MISSING.search(str(error))
         if missing is None:

@@ -33,6 +33,7 @@ from tinygen.cli.options import (
     Force,
     GatedLayers,
     GatesBoard,
+    InFloat,
     InputLayout,
     InputsOutputs,
     Json,
@@ -103,6 +104,7 @@ def build(
     prefer: Preference = "balance",
     calibration: Calibration = None,
     trust_pickle: TrustPickle = False,
+    in_float: InFloat = False,
     layout: CalibrationLayout = None,
     profile: Profile = None,
     mode: Mode = "performance",
@@ -135,6 +137,7 @@ def build(
         prefer=prefer,
         calibration=calibration,
         trust_pickle=trust_pickle,
+        in_float=in_float,
         layout=layout,
         mode=mode,
         app=read_app(app, config, model, listens),
@@ -213,6 +216,7 @@ def verify(
     profile: Profile = None,
     calibration: Calibration = None,
     trust_pickle: TrustPickle = False,
+    in_float: InFloat = False,
     oracle: Annotated[
         list[Oracle] | None,
         typer.Option(
@@ -248,6 +252,7 @@ def verify(
         profile=profile,
         calibration=calibration,
         trust_pickle=trust_pickle,
+        in_float=in_float,
         layout=None if calibration is None else layout,
         arithmetic=arithmetic,
     )
@@ -281,6 +286,7 @@ def inspect(
     models: Models,
     calibration: Calibration = None,
     trust_pickle: TrustPickle = False,
+    in_float: InFloat = False,
     layout: CalibrationLayout = None,
     inputs: FiringInputs = None,
     board: GatesBoard = None,
@@ -298,11 +304,19 @@ def inspect(
         wrong = " and ".join(name for name, value in of_one.items() if value is not None)
         if wrong:
             raise TinygenError(f"{wrong} must be of one model", fix="Name one file.")
-        _survey(models, board, kernels, as_json, trust_pickle)
+        _survey(models, board, kernels, as_json, trust_pickle=trust_pickle, in_float=in_float)
         return
     model = models[0]
     on = None if board is None else GatesOn(board, kernels, gates, profile)
-    content = inspect(model, calibration=calibration, layout=layout, inputs=inputs, on=on, trust_pickle=trust_pickle)
+    content = inspect(
+        model,
+        calibration=calibration,
+        layout=layout,
+        inputs=inputs,
+        on=on,
+        trust_pickle=trust_pickle,
+        in_float=in_float,
+    )
     if as_json:
         print_json(content)
     else:
@@ -311,12 +325,12 @@ def inspect(
         console.print(graph_table(content))
 
 
-def _survey(models: list[Path], board: str | None, kernels: str, as_json: bool, trust_pickle: bool) -> None:
+def _survey(models: list[Path], board: str | None, kernels: str, as_json: bool, **reading: bool) -> None:
     """Shows which models can be read."""
     from tinygen.api import survey
 
     with progress(as_json) as update:
-        found = survey(models, board=board, kernels=kernels, trust_pickle=trust_pickle, progress=update)
+        found = survey(models, board=board, kernels=kernels, progress=update, **reading)
     if as_json:
         print_json(found.as_json())
     else:

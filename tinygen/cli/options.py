@@ -93,6 +93,10 @@ TrustPickle = Annotated[
         help="Let torch read the whole .pt2 by itself, which runs any code that the file holds.",
     ),
 ]
+InFloat = Annotated[
+    bool,
+    typer.Option("--float", help="Compute layers of float activations and integer weights (hybrid) in float32."),
+]
 Profile = Annotated[
     Path | None,
     typer.Option(

@@ -16,8 +16,8 @@ from tinygen.frontends.tg import load_tg_network
 from tinygen.ir.graph import Graph
 from tinygen.ir.network import Network
 
-_READERS = {".tflite": load_tflite, ".onnx": load_onnx}
-SUFFIXES = (*_READERS, ".tg", ".pt2")
+_READERS = {".onnx": load_onnx}
+SUFFIXES = (".tflite", *_READERS, ".tg", ".pt2")
 """Of the files that are read."""
 
 
@@ -39,6 +39,7 @@ def load_network(
     calibration: Path | None = None,
     layout: Layout | None = None,
     trust_pickle: bool = False,
+    in_float: bool = False,
 ) -> Network:
     """The Network of a model file. Most files hold one Graph, which becomes a Network of one switch.
 
@@ -49,6 +50,7 @@ def load_network(
         calibration: .npy or .npz of inputs as the PyTorch module takes them, to quantize a float .pt2 with.
         layout: how images lie in it; None: as the module takes them, NCHW.
         trust_pickle: read a .pt2 file that may run code when it is read.
+        in_float: compute layers of float activations and integer weights (hybrid ones of .tflite) in float32.
 
     Raises:
         ModelError, UnsupportedError: see the format's reader.
@@ -61,6 +63,12 @@ def load_network(
         raise TinygenError("says how calibration inputs lie, and there are none", where="--layout", fix="Leave it out.")
     checked = None if name is None else check_c_name(name)
     suffix = path.suffix.lower()
+    if in_float and suffix != ".tflite":
+        raise TinygenError(
+            "is for layers of float activations and integer weights in .tflite files",
+            where="--float",
+            fix="Leave it out: other models are computed as they are.",
+        )
     if suffix == ".pt2":
         # Imported here since torch takes seconds to import and may not be installed.
         with optional_imports(str(path)):
@@ -70,6 +78,8 @@ def load_network(
         raise TinygenError("takes no calibration: it is quantized already", where=str(path))
     if suffix == ".tg":
         return load_tg_network(path, checked)
+    if suffix == ".tflite":
+        return Network.of(load_tflite(path, checked, in_float=in_float))
     if suffix not in _READERS:
         raise UnsupportedError(
             f"cannot tell what a '{path.suffix}' file holds",

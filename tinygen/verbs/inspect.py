@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, fields
 from enum import Enum
 from pathlib import Path
@@ -10,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from tinygen.builds.arrays import Inputs, load_samples
 from tinygen.builds.plain import to_plain
 from tinygen.errors import TinygenError
-from tinygen.frontends.layouts import Layout
 from tinygen.frontends.load import load_network
 from tinygen.ir.branch import Branch, all_graphs, branches_of
 from tinygen.ir.epilogue import Tflite
@@ -28,11 +28,9 @@ if TYPE_CHECKING:  # what says nothing of a board need not load the kernels
 
 def inspect_model(
     path: Path,
-    calibration: Path | None = None,
-    layout: Layout | None = None,
     inputs: Inputs | None = None,
     on: GatesOn | None = None,
-    trust_pickle: bool = False,
+    read: Callable[[Path], Network] = load_network,
 ) -> dict[str, Any]:
     """Returns inputs, outputs and operators of a model file, as the frontend read them.
 
@@ -40,15 +38,14 @@ def inspect_model(
 
     Args:
         path: the file.
-        calibration: inputs to quantize a float model with, images in `layout`.
         inputs: to count over them which channels the first switch's gates choose, as `firing`.
         on: a board, to say how each gated layer is computed there, as `gated_layers`.
-        trust_pickle: see `load_network`.
+        read: reads the file.
 
     Raises:
         ModelError, UnsupportedError: see `load_network`.
     """
-    network = load_network(path, None, calibration, layout, trust_pickle)
+    network = read(path)
     content = {
         "model": network.name,
         "source": str(path),

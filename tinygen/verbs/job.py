@@ -40,7 +40,9 @@ def read_source(model: Path | MemoryModel, options: BuildOptions) -> Network:
     Raises:
         TinygenError: of the frontend; or another arithmetic is requested for a model that is not TFLite.
     """
-    source = load_network(model, options.name, options.calibration, options.layout, options.trust_pickle)
+    source = load_network(
+        model, options.name, options.calibration, options.layout, options.trust_pickle, options.in_float
+    )
     if options.arithmetic == Arithmetic.REFERENCE:
         return source
     if isinstance(model, MemoryModel) or model.suffix.lower() != ".tflite":

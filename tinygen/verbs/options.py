@@ -52,6 +52,7 @@ class BuildOptions:
         calibration: inputs to quantize a float PyTorch model with, see `load_model`.
         layout: how images lie in them, see `load_network`.
         trust_pickle: read a .pt2 file that may run code when it is read.
+        in_float: compute a hybrid .tflite model in float32, see `load_network`.
         mode: how the firmware begins: "performance", or "energy": 9600 baud, and measurements marked by the timestamp
             pin.
         app: what the firmware does besides answering commands; `tinygen.project.wakeword.WakewordApp` listens for
@@ -84,6 +85,7 @@ class BuildOptions:
     calibration: Path | None = None
     layout: Layout | None = None
     trust_pickle: bool = False
+    in_float: bool = False
     mode: Mode | str = Mode.PERFORMANCE
     app: Application | None = None
     arithmetic: Arithmetic | str = Arithmetic.REFERENCE

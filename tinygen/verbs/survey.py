@@ -122,6 +122,7 @@ def survey(
     board: str | None = None,
     kernels: str = "tinygen",
     trust_pickle: bool = False,
+    in_float: bool = False,
     progress: Progress | None = None,
 ) -> Survey:
     """Reads each file; with a board, also chooses kernels and plans memory.
@@ -131,14 +132,20 @@ def survey(
         board: its name or file.
         kernels: the family of kernels for it.
         trust_pickle: see `load_network`.
+        in_float: read hybrid .tflite models as float32.
         progress: called with (what, done, of).
     """
     isa = None if board is None else _isa(board)
     found = []
+
+    def read(file: Path) -> Network:
+        hybrid = in_float and file.suffix.lower() == ".tflite"
+        return load_network(file, trust_pickle=trust_pickle, in_float=hybrid)
+
     for done, file in enumerate(files):
         if progress is not None:
             progress("models", done, len(files))
-        found.append(_surveyed(file, isa, kernels, trust_pickle))
+        found.append(_surveyed(file, isa, kernels, read))
     return Survey(tuple(found))
 
 
@@ -149,10 +156,10 @@ def _isa(board: str) -> tuple[str, ...]:
     return isa_of(load_board(board))
 
 
-def _surveyed(file: Path, isa: Collection[str] | None, kernels: str, trust_pickle: bool) -> Surveyed:
+def _surveyed(file: Path, isa: Collection[str] | None, kernels: str, read: Callable[[Path], Network]) -> Surveyed:
     size = file.stat().st_size if file.is_file() else 0
     try:
-        network = load_network(file, trust_pickle=trust_pickle)
+        network = read(file)
         arena = None if isa is None else _arena(network, isa, kernels)
     except TinygenError as error:
         return Surveyed(str(file), size, False, error.what, error.where.removeprefix(f"{file}: "), error.fix)

@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -175,7 +176,8 @@ def verify(
     if how.limit is not None:
         samples = samples.head(how.limit)
     home = Oracle.OPTIMIZED if options.arithmetic == Arithmetic.OPTIMIZED else Oracle.REF
-    oracles = _oracles(model, first, how.oracles, home)
+    litert = partial(_litert, model, in_float=options.in_float)
+    oracles = _oracles(litert, first, how.oracles, home) if _is_tflite(model) else _Oracles((), home)
     with ExitStack() as stack:
         folder = stack.enter_context(temporary_folder())
         devices = []
@@ -193,7 +195,7 @@ def verify(
             for device in devices:
                 device.select(network.names.index(one.name))
             library = library_semantics(one.graph, manifest.section(label or None))
-            trial = _Trial(model, one.graph, samples, devices, oracles.chosen, oracles.home, library, label)
+            trial = _Trial(litert, one.graph, samples, devices, oracles.chosen, oracles.home, library, label)
             parts.append(trial.run(progress))
     quantization = _quantization(model, first, inputs, options, how.reading, samples)
     right = {name: n for part in parts for name, n in part.right.items()}
@@ -228,10 +230,8 @@ class _Oracles:
     notes: tuple[str, ...] = ()
 
 
-def _oracles(model: Path | MemoryModel, graph: Graph, asked: Sequence[Oracle], home: Oracle) -> _Oracles:
-    if not (isinstance(model, Path) and _is_tflite(model)):
-        return _Oracles((), home)
-    found, notes = sound_oracles(model, graph, tuple(dict.fromkeys((*asked, home))))
+def _oracles(litert: Callable[..., LiteRt], graph: Graph, asked: Sequence[Oracle], home: Oracle) -> _Oracles:
+    found, notes = sound_oracles(litert, graph, tuple(dict.fromkeys((*asked, home))))
     chosen = tuple(one for one in found if one in asked) or found
     return _Oracles(chosen, home if home in found or not found else found[0], notes)
 
@@ -298,12 +298,13 @@ class _Trial:
     """One graph on all runtimes.
 
     Attributes:
+        litert: makes an interpreter of the model.
         devices: they run this graph.
         home: LiteRT's kernels whose arithmetic the graph has.
         switch: name of the graph's switch; "" where the model has only one graph.
     """
 
-    model: Path | MemoryModel
+    litert: Callable[..., LiteRt]
     graph: Graph
     samples: Samples
     devices: Sequence[Device]
@@ -315,7 +316,7 @@ class _Trial:
     def run(self, progress: Progress | None) -> _Found:
         oracles, semantics, library = self.oracles, Semantics(self.graph), self.library
         wanted = list(dict.fromkeys(oracles if self.home in oracles or not oracles else (*oracles, self.home)))
-        references = [_litert(self.model, oracle) for oracle in wanted]
+        references = [self.litert(oracle) for oracle in wanted]
         runtimes: list[Runtime] = [*references, semantics, *([library] if library else []), *self.devices]
         # What comes of a stream is not asked twice: lists are compared where an inference can be repeated.
         lists = [] if self.graph.is_stream else [name for name, _ in lists_of(self.graph)]
@@ -330,7 +331,7 @@ class _Trial:
         pairs += [(home, name) for name in chosen if name != home]
         comparisons = [self._compare(pair, outputs) for pair in pairs]
         named = dict(zip(wanted, references, strict=True))
-        locator = _Locator(self.model, self.graph, self.samples, self.devices, named, library)
+        locator = _Locator(self.litert, self.graph, self.samples, self.devices, named, library)
         for comparison in comparisons:
             locator.locate(comparison, outputs)
         return _Found(
@@ -367,9 +368,9 @@ def _other_list(a: _Ran, b: _Ran) -> bool:
     return any(a.lists[name] != b.lists[name] for name in a.lists.keys() & b.lists.keys())
 
 
-def _litert(model: Path | MemoryModel, oracle: Oracle, *, keep: bool = False) -> LiteRt:
+def _litert(model: Path | MemoryModel, oracle: Oracle, *, in_float: bool, keep: bool = False) -> LiteRt:
     assert isinstance(model, Path)  # a model made in memory has no oracle
-    return LiteRt(model, oracle, keep=keep)
+    return LiteRt(model, oracle, in_float=in_float, keep=keep)
 
 
 def _is_tflite(model: Path | MemoryModel) -> bool:
@@ -438,14 +439,14 @@ class _Locator:
 
     def __init__(
         self,
-        model: Path | MemoryModel,
+        litert: Callable[..., LiteRt],
         graph: Graph,
         samples: Samples,
         devices: Sequence[Device],
         references: Mapping[Oracle, LiteRt],
         library: LibrarySemantics | None,
     ) -> None:
-        self.model, self.graph, self.samples = model, graph, samples
+        self.litert, self.graph, self.samples = litert, graph, samples
         self.devices = {device.name: device for device in devices}
         self.oracles = {reference.name: oracle for oracle, reference in references.items()}
         self.library = library
@@ -487,7 +488,7 @@ class _Locator:
         if runtime in self.devices:
             return self.devices[runtime].intermediate(sample)
         if runtime in self.oracles:
-            interpreter = _litert(self.model, self.oracles[runtime], keep=True)
+            interpreter = self.litert(self.oracles[runtime], keep=True)
             interpreter.infer(sample)
             return interpreter.intermediate(self.graph, [name for op in self.graph.ops for name in op.outputs])
         if self.library is not None and runtime == self.library.name:

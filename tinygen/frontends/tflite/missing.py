@@ -47,7 +47,7 @@ _CUSTOM_WAYS = (
 )
 """What to do, by the beginning of the custom code."""
 
-_WAYS = {
+WAYS = {
     "UNIDIRECTIONAL_SEQUENCE_LSTM": _STEPS,
     "BIDIRECTIONAL_SEQUENCE_LSTM": _STEPS,
     "UNIDIRECTIONAL_SEQUENCE_RNN": _STEPS,
@@ -60,9 +60,7 @@ _WAYS = {
     "CONV_3D_TRANSPOSE": "Use TRANSPOSE_CONV over two of the axes.",
     "NON_MAX_SUPPRESSION_V4": _CUT,
     "NON_MAX_SUPPRESSION_V5": _CUT,
-    "TOPK_V2": _CUT,
     "UNIQUE": _CUT,
-    "WHERE": "Multiply with a mask instead: this operator's output has no static shape.",
     "HASHTABLE": _TOKENS,
     "HASHTABLE_FIND": _TOKENS,
     "HASHTABLE_IMPORT": _TOKENS,
@@ -74,8 +72,6 @@ _WAYS = {
     "RANDOM_STANDARD_NORMAL": _TRAIN,
     "RANDOM_UNIFORM": _TRAIN,
     "MULTINOMIAL": _TRAIN,
-    "BROADCAST_GRADIENT_ARGS": _TRAIN,
-    "LOCAL_RESPONSE_NORMALIZATION": "Train with batch normalization, which becomes part of the convolution.",
 }
 """What to do, by the operator's name."""
 
@@ -134,8 +130,8 @@ def _said(counts: Counter[str]) -> str:
 
 
 def _way(name: str, custom: str) -> str:
-    if name in _WAYS:
-        return _WAYS[name]
+    if name in WAYS:
+        return WAYS[name]
     for begin, way in _CUSTOM_WAYS:
         if custom.startswith(begin):
             return way

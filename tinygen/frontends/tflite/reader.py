@@ -18,6 +18,7 @@ from tinygen.frontends.names import c_name
 from tinygen.frontends.tflite import operators
 from tinygen.frontends.tflite.advice import advise
 from tinygen.frontends.tflite.contracts import check_operator, check_version
+from tinygen.frontends.tflite.hybrid import with_float_weights
 from tinygen.frontends.tflite.missing import check_known
 from tinygen.frontends.tflite.registry import OPERATOR_NAMES, Declared, Operator, convert
 from tinygen.frontends.tflite.tensors import check_halves, read_tensors
@@ -43,12 +44,13 @@ _BUILTIN_CODE = 10
 _DAMAGE = (struct.error, IndexError, ValueError, TypeError, OverflowError, KeyError, AttributeError, MemoryError)
 
 
-def load_tflite(path: Path, name: str | None = None) -> Graph:
+def load_tflite(path: Path, name: str | None = None, *, in_float: bool = False) -> Graph:
     """Reads a .tflite file.
 
     Args:
         path: the file.
         name: C identifier for the model; by default made from the file's name.
+        in_float: compute layers of float activations and integer weights in float32.
 
     Raises:
         ModelError: the file cannot be read or is damaged.
@@ -58,16 +60,16 @@ def load_tflite(path: Path, name: str | None = None) -> Graph:
         content = path.read_bytes()
     except OSError as error:
         raise ModelError(f"cannot be read ({error.strerror})", where=str(path)) from error
-    return read_tflite(content, name or c_name(path.stem), str(path))
+    return read_tflite(content, name or c_name(path.stem), str(path), in_float=in_float)
 
 
-def read_tflite(content: bytes, name: str = "model", where: str = "model") -> Graph:
+def read_tflite(content: bytes, name: str = "model", where: str = "model", *, in_float: bool = False) -> Graph:
     """As `load_tflite`, from bytes; `where` names the file in errors."""
     if len(content) < 8 or content[4:8] != b"TFL3":
         raise ModelError("is not a TensorFlow Lite model (no TFL3 mark)", where=where)
     graph = None
     try:
-        graph = _Reader(content, name).graph()
+        graph = _Reader(content, name, in_float=in_float).graph()
         graph.validate()
     except TinygenError as error:
         advise(error, graph)
@@ -83,9 +85,10 @@ def read_tflite(content: bytes, name: str = "model", where: str = "model") -> Gr
 
 
 class _Reader:
-    def __init__(self, content: bytes, name: str) -> None:
+    def __init__(self, content: bytes, name: str, *, in_float: bool) -> None:
         self.size = len(content)
         self.name = name
+        self.in_float = in_float
         self.branches = 0
         self.model = tflite.Model.GetRootAs(content, 0)
         if self.model.Version() != _SCHEMA_VERSION:
@@ -152,7 +155,8 @@ class _Reader:
             operator = self._operator(graph, index, values, declared, within)
             _check(operator, written)
             if operator.code not in VARIABLE_OPERATORS:
-                ops += values.take(_converted(signs.of(operator, values)))
+                ready = with_float_weights(signs.of(operator, values), values, wanted=self.in_float)
+                ops += values.take(_converted(ready))
                 ops += values.take(signs.turned((tensor.name for tensor in operator.outputs), operator.code))
                 continue
             if len(within) > 1:

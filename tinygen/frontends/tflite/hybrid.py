@@ -1,0 +1,67 @@
+"""Layers of float activations and integer weights, which LiteRT computes by quantizing activations at run time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import tflite
+
+from tinygen.errors import UnsupportedError
+from tinygen.frontends.tflite.registry import Operator
+from tinygen.frontends.tflite.values import Values
+from tinygen.ir.encodings import Affine, Float32
+from tinygen.ir.tensor import Tensor
+
+_OP = tflite.BuiltinOperator
+PLACES = {
+    _OP.CONV_2D: (0, 1),
+    _OP.DEPTHWISE_CONV_2D: (0, 1),
+    _OP.TRANSPOSE_CONV: (2, 1),
+    _OP.FULLY_CONNECTED: (0, 1),
+    _OP.BATCH_MATMUL: (0, 1),
+}
+"""Of activations and weights among an operator's inputs."""
+
+
+def with_float_weights(operator: Operator, values: Values, *, wanted: bool) -> Operator:
+    """The operator with float weights, if it is hybrid.
+
+    Args:
+        wanted: hybrid layers are to be computed in float.
+
+    Raises:
+        UnsupportedError: it is hybrid, and that is not wanted.
+    """
+    activations, weights = (_input(operator, place) for place in PLACES.get(operator.code, (-1, -1)))
+    if activations is None or weights is None or not activations.is_float:
+        return operator
+    if weights.data is None or not isinstance(weights.encoding, Affine):
+        return operator
+    if not wanted:
+        raise UnsupportedError(
+            f"is hybrid: activations are float32, weights {operator.kind(weights)} (dynamic range quantization)",
+            where=operator.describe(),
+            fix="Quantize activations, too: give the converter a representative_dataset and TFLITE_BUILTINS_INT8. Or "
+            "compute in float32: --float.",
+        )
+    widened = Tensor(f"{weights.name}#float", weights.shape, Float32(), real_values(weights.data, weights.encoding))
+    values.add([widened])
+    return replace(
+        operator,
+        inputs=tuple(widened if tensor is weights else tensor for tensor in operator.inputs),
+        declared={**operator.declared, widened.name: operator.declared[weights.name]},
+    )
+
+
+def real_values(codes: np.ndarray, encoding: Affine) -> np.ndarray:
+    """float32 values: integers times scale, rounded once."""
+    shape = [1] * codes.ndim
+    if encoding.axis is not None:
+        shape[encoding.axis] = -1
+    scale = np.array(encoding.scale, np.float64).reshape(shape)
+    return np.asarray(encoding.integers(codes) * scale).astype(np.float32)
+
+
+def _input(operator: Operator, place: int) -> Tensor | None:
+    return operator.inputs[place] if 0 <= place < len(operator.inputs) else None
