@@ -31,6 +31,7 @@ from tests.support.litert_worker import Run, Worker
 from tests.support.model_mutations import mutated
 from tests.support.models import KWS, RESNET
 from tests.support.tflite_builder import build
+from tinygen.builds.litert_content import for_litert
 from tinygen.demo import MODEL
 from tinygen.errors import TinygenError, UnsupportedError
 from tinygen.frontends.tflite import read_tflite
@@ -136,7 +137,7 @@ def of_operators() -> Drawn:
 
 def judge(worker: Worker, name: str, content: bytes, note: str, seed: int) -> Verdict:
     """Both on one mutant."""
-    run = worker.run(content, seed, _STEPS)
+    run = worker.run(for_litert(content, in_float=False)[0], seed, _STEPS)
     try:
         graph = read_tflite(content, name=f"m{seed}")
     except TinygenError as error:

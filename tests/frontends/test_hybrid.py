@@ -14,7 +14,7 @@ from tests.support.differential import Board, assert_same, compare_code
 from tests.support.litert import reference_outputs
 from tests.support.tflite_builder import ModelSpec, TensorSpec, build, build_chain, options
 from tinygen.api import survey
-from tinygen.builds.float_weights import with_float_weights
+from tinygen.builds.litert_content import with_float_weights
 from tinygen.errors import TinygenError, UnsupportedError
 from tinygen.frontends.load import load_network
 from tinygen.frontends.tflite import read_tflite
@@ -97,6 +97,7 @@ def test_through_the_commands(tmp_path: Path) -> None:
     done = tinygen("verify", file, "--float", "--board", "f746zg", "--inputs", tmp_path / "x.npy", "--json")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
+    assert found["warnings"] == ["LiteRT is given the weights of hybrid layers as float32"]
     assert found["identical"] and found["pairs"][0]["pair"] == "litert-ref/semantics"
     (tensor, *_) = json.loads(tinygen("inspect", file, "--float", "--json").stdout)["inputs"]
     assert "float32" in str(tensor)

@@ -23,6 +23,9 @@ class LiteRt:
         in_float: widen the integer weights of layers of float activations.
         keep: keep every intermediate tensor readable (slower; not possible with XNNPACK, which fuses).
 
+    Attributes:
+        notes: what the interpreter is given in place of parts of the file.
+
     Raises:
         TinygenError: ai-edge-litert is not installed.
         ModelError: LiteRT refuses the model.
@@ -32,7 +35,7 @@ class LiteRt:
         try:
             from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-            from tinygen.builds.float_weights import with_float_weights
+            from tinygen.builds.litert_content import for_litert
         except ImportError as error:
             raise TinygenError(
                 "LiteRT is not installed, so there is nothing to compare with", fix="pip install 'tinygen[litert]'"
@@ -43,9 +46,10 @@ class LiteRt:
             Oracle.XNNPACK: OpResolverType.BUILTIN,
         }[oracle]
         self._path = path
+        content, self.notes = for_litert(path.read_bytes(), in_float=in_float)
         self._make = partial(
             Interpreter,
-            **({"model_content": with_float_weights(path.read_bytes())} if in_float else {"model_path": str(path)}),
+            model_content=content,
             experimental_op_resolver_type=resolver,
             experimental_preserve_all_tensors=keep,
             num_threads=1,

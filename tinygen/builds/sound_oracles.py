@@ -41,7 +41,7 @@ def sound_oracles(
         text = f"LiteRT's reference kernel of SUM ({sums[0]}) reads signed codes as unsigned: not compared with it"
         return tuple(one for one in oracles if one is not Oracle.REF), (text,)
     try:
-        litert(Oracle.REF)
+        notes = litert(Oracle.REF).notes
     except ModelError as error:
         missing = _MISSING.search(str(error))
         if missing is None:
@@ -50,4 +50,4 @@ def sound_oracles(
         text = f"LiteRT's reference kernels lack {name} (version {version}): compared with the optimised ones"
         others = (Oracle.OPTIMIZED if one is Oracle.REF else one for one in oracles)
         return tuple(dict.fromkeys(others)), (text,)
-    return tuple(oracles), ()
+    return tuple(oracles), notes

@@ -40,6 +40,8 @@ _OTHER_TYPES = {
 
 ONLY_WEIGHTS = "Keep float16 for weights: convert with float32 inputs and outputs."
 
+_BIASES = ("int32", "int64")
+"""Old converters wrote the axis of the weights to biases, which have only one. TensorFlow Lite Micro ignores it."""
 _INT4_RANGE = (-8, 7)
 _MOST_ELEMENTS = 2**31
 
@@ -148,6 +150,8 @@ def _encoding(raw: Any, where: str, shape: tuple[int, ...], count: Count) -> Enc
     scales = tuple(float(scale) for scale in _vector(quantization.ScaleAsNumpy, count(quantization.ScaleLength())))
     zeros = tuple(int(zero) for zero in _vector(quantization.ZeroPointAsNumpy, count(quantization.ZeroPointLength())))
     axis = int(quantization.QuantizedDimension())
+    if len(shape) == 1 and storage in _BIASES:
+        axis = 0
     if len(zeros) != len(scales):
         raise ModelError(f"has {len(scales)} scales and {len(zeros)} zero points", where=where)
     if axis < 0 or (shape and axis >= len(shape)):

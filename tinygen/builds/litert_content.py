@@ -1,4 +1,4 @@
-"""A hybrid .tflite model with float weights: what computing it in float32 is compared with."""
+"""Model files as LiteRT takes them: what reading them otherwise is compared with."""
 
 from __future__ import annotations
 
@@ -6,12 +6,31 @@ from typing import Any
 
 import flatbuffers
 import numpy as np
+import tflite
 from ai_edge_litert import schema_py_generated as schema
 
 from tinygen.frontends.tflite.hybrid import PLACES
 
 _TYPE = schema.TensorType
+_BIASES = (_TYPE.INT32, _TYPE.INT64)
+_AXIS = 16
+"""Offset of the axis in the vtable of a quantization."""
 _STORED = {_TYPE.INT8: np.int8, _TYPE.UINT8: np.uint8, _TYPE.INT4: np.int8}
+
+
+def for_litert(content: bytes, *, in_float: bool) -> tuple[bytes, tuple[str, ...]]:
+    """What LiteRT is given of a file, and what is changed in it.
+
+    Args:
+        in_float: hybrid layers are computed in float.
+    """
+    found, notes = with_axes_of_biases(content), []
+    if found != content:
+        notes.append("LiteRT refuses biases with scales along an axis that they lack: it is given them along axis 0")
+    if in_float:
+        found = with_float_weights(found)
+        notes.append("LiteRT is given the weights of hybrid layers as float32")
+    return found, tuple(notes)
 
 
 def with_float_weights(content: bytes) -> bytes:
@@ -31,6 +50,23 @@ def with_float_weights(content: bytes) -> bytes:
     builder = flatbuffers.Builder(len(content))
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())
+
+
+def with_axes_of_biases(content: bytes) -> bytes:
+    """The file with scales of vectors of words along the only axis that they have.
+
+    Old converters wrote the axis of the weights there. TensorFlow Lite Micro ignores it, LiteRT refuses such a file.
+    """
+    found, model = bytearray(content), tflite.Model.GetRootAs(content, 0)
+    for graph in map(model.Subgraphs, range(model.SubgraphsLength())):
+        for tensor in map(graph.Tensors, range(graph.TensorsLength())):
+            quantization = tensor.Quantization()
+            if tensor.Type() in _BIASES and tensor.ShapeLength() == 1 and quantization is not None:
+                place = quantization._tab.Offset(_AXIS)
+                if place and quantization.QuantizedDimension() != 0:
+                    place += quantization._tab.Pos
+                    found[place : place + 4] = bytes(4)
+    return bytes(found)
 
 
 def _widened(model: Any, weights: Any) -> Any:
