@@ -142,12 +142,14 @@ def operators() -> str:
     from tinygen.frontends.onnx.registry import supported_operators as of_onnx
     from tinygen.frontends.tflite.reader import VARIABLE_OPERATORS
     from tinygen.frontends.tflite.registry import OPERATOR_NAMES
+    from tinygen.frontends.tflite.registry import custom_operators as custom_tflite
     from tinygen.frontends.tflite.registry import supported_operators as of_tflite
 
     assert onnx and tflite and torch  # they register their converters
     listed = sorted({*of_tflite(), *(OPERATOR_NAMES[code] for code in VARIABLE_OPERATORS)})
     assert set(listed) >= _WIDE, _WIDE - set(listed)
     in_tflite = [f"`{name}`{' ¹⁶' if name in _WIDE else ''}" for name in listed]
+    custom = custom_tflite()
     aten = sorted(name.removeprefix("aten.") for name in CONVERTERS)
     parts = [
         "# Supported operators",
@@ -157,6 +159,7 @@ def operators() -> str:
         "int8 (per channel and per tensor), uint8 and float32; ¹⁶: int16 activations (16x8), too. Constants may be "
         "INT4, two in a byte. Weights must be constants, shapes static. `CONV_2D` may be grouped.",
         ", ".join(in_tflite) + ".",
+        f"Custom ones, of Larq Compute Engine: {', '.join(f'`{name}`' for name in custom)}.",
         f"## ONNX: {len(of_onnx())} operators",
         "In QDQ form, as QLinear operators, or between QONNX quantizers.",
         ", ".join(f"`{name}`" for name in of_onnx()) + ".",

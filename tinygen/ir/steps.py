@@ -40,9 +40,9 @@ class Building:
         self._ops: list[Op] = []
         self._tensors: list[Tensor] = []
 
-    def constant(self, label: str, data: np.ndarray) -> Tensor:
-        """A constant that operators read: integers or booleans that stand for themselves."""
-        self._tensors.append(Tensor(self._unused(label), data.shape, Plain(data.dtype.name), data))
+    def constant(self, label: str, data: np.ndarray, encoding: Encoding | None = None) -> Tensor:
+        """A constant that operators read: integers or booleans that stand for themselves where no encoding is given."""
+        self._tensors.append(Tensor(self._unused(label), data.shape, encoding or Plain(data.dtype.name), data))
         return self._tensors[-1]
 
     def step(self, kind: type[Op], *inputs: Tensor, encoding: Encoding | None = None, **fields: Any) -> Tensor:

@@ -26,6 +26,7 @@ from tinygen.frontends.tflite.unsigned import Signs, Use
 from tinygen.frontends.tflite.values import Values
 from tinygen.frontends.tflite.variables import VARIABLE_OPERATORS, Variables
 from tinygen.ir.branch import MOST_NESTED
+from tinygen.ir.encodings import Binary
 from tinygen.ir.graph import Graph
 from tinygen.ir.steps import Steps
 from tinygen.ir.tensor import Tensor
@@ -171,6 +172,13 @@ class _Reader:
                 values.become(operator.outputs[0], value)
         touched = {name for op in ops for name in (*op.inputs, *op.outputs) if name}
         check_halves(map(values.named, touched | {values[i].name for i in (*inputs, *outputs)}), declared)
+        for index in outputs:
+            if isinstance(values[index].encoding, Binary):
+                raise UnsupportedError(
+                    "is an output of packed bits",
+                    where=f"tensor '{values[index].name}'",
+                    fix="Let the model end with LceDequantize.",
+                )
         return Graph(
             name=self.name,
             tensors=values.tensors(),

@@ -10,7 +10,7 @@ import numpy as np
 import tflite
 
 from tinygen.errors import ModelError, UnsupportedError
-from tinygen.ir.encodings import Plain
+from tinygen.ir.encodings import Binary, Plain
 from tinygen.ir.fixed_point import Activation
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Op
@@ -205,6 +205,11 @@ def supported_operators() -> list[str]:
     return sorted(OPERATOR_NAMES[code] for code in _CONVERTERS)
 
 
+def custom_operators() -> list[str]:
+    """Codes of the custom operators that have a converter, sorted."""
+    return sorted(_CUSTOM)
+
+
 def has_converter(code: int, custom: str) -> bool:
     """Whether `convert` knows the operator, at least where it depends on constants alone."""
     return custom in _CUSTOM if code == tflite.BuiltinOperator.CUSTOM else code in _CONVERTERS or code in _FOLDERS
@@ -216,6 +221,14 @@ def convert(operator: Operator) -> Steps:
     Raises:
         UnsupportedError: the converter is one for constants, and the operator has none.
     """
+    if not operator.custom and any(
+        tensor is not None and isinstance(tensor.encoding, Binary) for tensor in operator.inputs
+    ):
+        raise UnsupportedError(
+            "reads words of bits as integers",
+            where=operator.describe(),
+            fix="Unpack them in front of it with LceDequantize: Larq's converter does that by itself.",
+        )
     converter = _CUSTOM[operator.custom] if operator.custom else _CONVERTERS.get(operator.code)
     if operator.code in _FOLDERS and operator.of_shapes:
         converter = _FOLDERS[operator.code]

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from tinygen.ir.encodings import Binary
 from tinygen.ir.ops.base import LATER, Node, Op, Stripe
 from tinygen.ir.tensor import Shape
 
@@ -17,9 +18,10 @@ PAD_LIMIT = 1 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class Pad(Op):
-    """Input: any type; `paddings` are (before, after) per dimension, `value` the code that fills."""
+    """Input: any type; `paddings` are (before, after) per dimension, `value` the code that fills. Bits get pixels."""
 
     KIND: ClassVar[str] = "pad"
+    TAKES_BITS: ClassVar[bool] = True
 
     paddings: tuple[tuple[int, int], ...]
     value: int | float
@@ -42,6 +44,8 @@ class Pad(Op):
         node.require(len(self.paddings) == len(x.shape), "one pair of paddings per dimension is wanted")
         amounts = [amount for pair in self.paddings for amount in pair]
         node.require(all(0 <= amount < PAD_LIMIT for amount in amounts), f"paddings {self.paddings}")
+        if isinstance(x.encoding, Binary):
+            node.require(self.paddings[-1] == (0, 0) and self.value in (0, 1), "only pixels are added to bits, 0 or 1")
 
     def evaluate(self, node: Node, values: Sequence[np.ndarray]) -> list[np.ndarray]:
         return [np.pad(values[0], self.paddings, constant_values=self.value)]
@@ -68,6 +72,7 @@ class MirrorPad(Pad):
     """
 
     KIND: ClassVar[str] = "mirror_pad"
+    TAKES_BITS: ClassVar[bool] = False
 
     symmetric: bool
     beyond: Beyond = field(default=Beyond.MIRROR, metadata=LATER, repr=False)

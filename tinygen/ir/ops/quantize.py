@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from tinygen.ir.encodings import Affine
+from tinygen.ir.encodings import Affine, Binary
 from tinygen.ir.fixed_point import multiply_by_quantized_multiplier, quantize_multiplier, round_half_away
 from tinygen.ir.ops.base import LATER, Node, Op, Stripe
 from tinygen.ir.tensor import Shape, Tensor
@@ -23,7 +23,8 @@ def _per_tensor(tensor: Tensor, *types: type) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Quantize(Op):
-    """Input: float32, or int8, uint8, int16 or int32 codes to be given another encoding. Output: codes of these.
+    """Input: float32, or int8, uint8, int16 or int32 codes to be given another encoding. Output: codes of these, or
+    bits of floats: 1 where one is not negative.
 
     Attributes:
         in_float: 8-bit codes are scaled as those of uint8 in single precision, as LiteRT's CONCATENATION scales its
@@ -31,6 +32,7 @@ class Quantize(Op):
     """
 
     KIND: ClassVar[str] = "quantize"
+    TAKES_BITS: ClassVar[bool] = True
 
     in_float: bool = field(default=False, metadata=LATER, repr=False)
 
@@ -42,6 +44,9 @@ class Quantize(Op):
 
     def check(self, node: Node) -> None:
         x, output = node.input(0), node.output
+        if isinstance(output.encoding, Binary):
+            node.require(x.is_float and not output.encoding.per_channel, f"bits of {x.encoding}")
+            return
         words = () if x.is_float else (np.int32,)
         node.require(_per_tensor(output, *_NARROW, *words), f"output is {output.encoding}")
         node.require(x.is_float or _per_tensor(x, *_NARROW, np.int32), f"input is {x.encoding}")
@@ -59,6 +64,8 @@ class Quantize(Op):
 
     def evaluate(self, node: Node, values: Sequence[np.ndarray]) -> list[np.ndarray]:
         x, output = node.input(0), node.output
+        if isinstance(output.encoding, Binary):
+            return [(~(values[0] < 0)).astype(output.dtype)]
         if self.in_float:
             codes = self._scaled(x, output, values[0])
         elif x.is_float:

@@ -13,7 +13,7 @@ integer_add_fused   any        the same where a code has 16 or 32 bits
 compare             any        comparisons
 select              any        one of two operands, by a condition
 cast                any        numbers in another type
-unary               any        8-bit codes by table, four at a time where that pays; floats
+unary               any        8-bit codes by table, four at a time where that pays; floats, also to codes and bits
 unary_s16           any        16-bit codes: straight lines, interpolated tables, LiteRT's table of sigmoids
 function_of_two     any        DIV, FLOOR_DIV, FLOOR_MOD, SQUARED_DIFFERENCE, POW, ATAN2: a formula for each type
 flip                any        uint8 codes to int8 and back: the highest bit of each

@@ -10,6 +10,7 @@ from functools import partial
 
 import numpy as np
 
+from tinygen.ir.encodings import Binary
 from tinygen.ir.fixed_point import float_activation_range
 from tinygen.ir.ops.activations import HardSigmoid, Mish, Silu, Softplus
 from tinygen.ir.ops.base import Node
@@ -30,6 +31,7 @@ from tinygen.ir.ops.elementary import (
 from tinygen.ir.ops.quantize import Dequantize, Quantize
 from tinygen.ir.ops.unary import Abs, Clamp, Elu, Gelu, HardSwish, LeakyRelu, Logistic, Neg, Tanh, Unary
 from tinygen.lowering.ctypes import ctype, float_literal
+from tinygen.lowering.kernels.support.activations import codes
 from tinygen.lowering.plan import Constant, KernelPlan, kernel
 
 _FORMULAS = {
@@ -142,7 +144,7 @@ def quantize(node: Node) -> KernelPlan | None:
     """Floats to codes, or codes to codes of another scale."""
     op, x, output = node.op, node.input(0), node.output
     assert isinstance(op, Quantize)
-    if op.in_float:
+    if op.in_float or isinstance(output.encoding, Binary):
         return None
     info = np.iinfo(output.dtype)
     context = {
@@ -166,6 +168,21 @@ def quantize(node: Node) -> KernelPlan | None:
         inplace=((0, 0),) if x.dtype == output.dtype else (),
         headers=_FLOAT_HEADERS,
         cycles=15.0 * x.size,
+    )
+
+
+@kernel(Quantize, name="quantize_signs")
+def quantize_signs(node: Node) -> KernelPlan | None:
+    """Floats to bits."""
+    x, output = node.input(0), node.output
+    if not isinstance(output.encoding, Binary):
+        return None
+    return KernelPlan(
+        template="elementwise/signs.c.j2",
+        stem="signs_f32",
+        context={"pixels": x.size // x.shape[-1], "out_c": x.shape[-1], **codes.output_context(output)},
+        headers=codes.HEADERS,
+        cycles=8.0 * x.size,
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygen.ir.encodings import WORD_BITS, Binary
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.concatenation import Concatenation, Pack
 from tinygen.ir.ops.movement import (
@@ -20,6 +21,7 @@ from tinygen.ir.ops.movement import (
     dense_strides,
 )
 from tinygen.ir.ops.pad import MirrorPad, Pad
+from tinygen.ir.tensor import Tensor
 from tinygen.lowering.ctypes import ctype, float_literal
 from tinygen.lowering.kernels.support.activations.codes import pixel_elements
 from tinygen.lowering.kernels.support.loops.nest import make_nest
@@ -91,25 +93,38 @@ def _literal(value: int | float, dtype: np.dtype) -> str:
     return "INT64_MIN" if value == -(2**63) else str(int(value))
 
 
+def _word_of_ones(bits: Tensor) -> str:
+    """All channels of a word, at `filled`: the last word of a pixel may have fewer."""
+    words, rest = pixel_elements(bits), bits.shape[-1] % WORD_BITS
+    if not rest:
+        return "UINT32_MAX"
+    last = f"0x{2**rest - 1:X}U"
+    return last if words == 1 else f"(filled - output) % {words} == {words - 1} ? {last} : UINT32_MAX"
+
+
 @kernel(Pad, name="pad", moves=True)
 def pad(node: Node) -> KernelPlan | None:
     """Rows are copied, and what is between them is filled."""
     op, x, output = node.op, node.input(0), node.output
     assert isinstance(op, Pad)
-    strides = [dense_strides(x.shape), dense_strides(output.shape)]
+    # Words of bits are moved whole; those behind the last channel stay 0.
+    shape, padded = ((*one.shape[:-1], pixel_elements(one)) if one.shape else () for one in (x, output))
+    if x.packed_bits and (op.paddings[-1] != (0, 0) or not isinstance(x.encoding, Binary)):
+        return None
+    strides = [dense_strides(shape), dense_strides(padded)]
     base = sum(before * stride for (before, _), stride in zip(op.paddings, strides[1], strict=True))
-    nest = make_nest(x.shape, strides, (0, base))
+    nest = make_nest(shape, strides, (0, base))
     run = nest.extents[-1] if all(s[-1] == 1 for s in nest.strides) and nest.extents[-1] > 1 else 1
     outer = nest if run == 1 else make_nest(nest.extents[:-1], [s[:-1] for s in nest.strides], nest.bases)
     indices = outer.context()["indices"]
     return KernelPlan(
         template="movement/pad.c.j2",
-        stem=f"pad_{output.dtype.name}",
+        stem=f"pad_{output.memory_dtype.name}",
         context={
-            "size": output.size,
-            "bytes": output.dtype.itemsize == 1,
-            "type": ctype(output.dtype),
-            "value": _literal(op.value, output.dtype),
+            "size": math.prod(padded),
+            "bytes": output.memory_dtype.itemsize == 1,
+            "type": ctype(output.memory_dtype),
+            "value": _word_of_ones(x) if x.packed_bits and op.value else _literal(op.value, output.dtype),
             "extents": [*outer.extents, run] if run > 1 else list(outer.extents),
             "run": run,
             "from": indices[0],
