@@ -223,7 +223,7 @@ LAYERS = {
         IMAGE,
         lambda n, x: n.node("Slice", x, *(n.constant(v, "int64") for v in ([-1, 1], [-9, 100], [2, 1], [-2, 1]))),
     ),
-    "flatten alone": (("transpose", "reshape"), IMAGE, lambda n, x: n.node("Flatten", x)),
+    "flatten alone": (("reshape", "transpose", "reshape"), IMAGE, lambda n, x: n.node("Flatten", x)),
     "squeezed channels": (
         ("max_pool_2d", "reshape"),
         IMAGE,

@@ -205,7 +205,7 @@ LAYERS: dict[str, tuple[tuple[str, ...], Step]] = {
         ),
     ),
     "flattened before the quantizer": (
-        ("requantize", "transpose", "reshape"),
+        ("requantize", "reshape", "transpose", "reshape"),
         lambda n, x: n.quant(n.node("Flatten", n.node("Relu", x)), 0.31, 4, signed=0),
     ),
     "scaled output": (("integer_conv_2d",), lambda n, x: n.node("Mul", conv(n, x, 4, 4), n.constant(0.5))),

@@ -115,7 +115,7 @@ REFUSED: dict[str, Callable[[], bytes]] = {
     f"operator FloatQuant of domain '{QONNX}' is not supported": lambda: layer(
         lambda n, x: n.node("FloatQuant", x, domain=QONNX)
     ),
-    "is not NCHW": lambda: layer(lambda n, x: n.node("MaxPool", x, kernel_shape=[3]), 4, 8),
+    "is not NCHW": lambda: layer(lambda n, x: n.node("MaxPool", x, kernel_shape=[3]), 8),
     "a dilated pool": lambda: layer(lambda n, x: n.node("MaxPool", x, kernel_shape=[2, 2], dilations=[2, 2])),
     "padded by (0, 1) rows": lambda: layer(
         lambda n, x: q(n, n.node("AveragePool", x, kernel_shape=[3, 3], pads=[0, 0, 1, 0]))

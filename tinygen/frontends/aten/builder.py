@@ -15,11 +15,12 @@ from tinygen.ir.encodings import Affine, Encoding, Float32, Plain
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Node, Op
 from tinygen.ir.ops.concatenation import Concatenation
-from tinygen.ir.ops.movement import BroadcastTo, StridedSlice, Transpose
+from tinygen.ir.ops.movement import BroadcastTo, Movement, StridedSlice, Transpose
 from tinygen.ir.ops.reshape import Reshape
 from tinygen.ir.tensor import Shape, Tensor
 
 _FLOAT = Float32()
+_MOVING = (Movement, Reshape, Concatenation)
 
 
 @dataclass(frozen=True)
@@ -129,13 +130,24 @@ class Builder:
         inputs: Sequence[str],
         suffix: str = "",
         *,
-        encoding: Encoding = _FLOAT,
+        encoding: Encoding | None = None,
         **attributes: Any,
     ) -> str:
-        """Adds an operator with one output; returns that tensor's name. Its shape follows from the inputs."""
+        """Adds an operator with one output; returns that tensor's name. Its shape follows from the inputs.
+
+        Args:
+            encoding: of the output; None: float, or the first input's where elements are only moved.
+        """
+        if encoding is None:
+            encoding = self.tensors[inputs[0]].encoding if issubclass(kind, _MOVING) else _FLOAT
         name = self.unique(f"{self.label}_{suffix}" if suffix else self.label)
-        self._append(kind(name=name, inputs=tuple(inputs), outputs=(name,), **attributes), [encoding])
-        return name
+        output = name if suffix else self.output_name(name)
+        self._append(kind(name=name, inputs=tuple(inputs), outputs=(output,), **attributes), [encoding])
+        return output
+
+    def output_name(self, operator: str) -> str:
+        """A name for the tensor of a labelled operator: the operator's."""
+        return operator
 
     def add_several(
         self, kind: type[Op], inputs: Sequence[str], encodings: Sequence[Encoding], **attributes: Any
@@ -174,7 +186,7 @@ class Builder:
         """The tensor in another shape."""
         if self.tensors[tensor].shape == shape:
             return tensor
-        return self.add(Reshape, [tensor], "reshape", encoding=self.tensors[tensor].encoding, shape=shape)
+        return self.add(Reshape, [tensor], "reshape", shape=shape)
 
     def stored(self, value: Value, order: Sequence[int]) -> str:
         """The value as a tensor with the value's dimensions in the given order; transposed if necessary."""

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from tinygen.errors import ModelError, UnsupportedError
-from tinygen.frontends.onnx.values import CHANNELS_LAST, Coded, ConstantCodes, GraphInput, View, identity
+from tinygen.frontends.aten import builder as aten
+from tinygen.frontends.aten.layout import Layout
+from tinygen.frontends.onnx.values import Coded, ConstantCodes, GraphInput
 from tinygen.ir.branch import Branch
 from tinygen.ir.encodings import Affine, Encoding, IntegerEncoding
-from tinygen.ir.epilogue import Epilogue, Rescale, Tflite, Threshold
+from tinygen.ir.epilogue import Rescale, Threshold
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Node, Op
 from tinygen.ir.ops.concatenation import Concatenation
@@ -24,62 +26,56 @@ from tinygen.ir.tensor import Shape, Tensor
 _KEEPS_CODES = (Reshape, Transpose, StridedSlice, MaxPool2D, Concatenation)
 
 
-class Builder:
-    """A Graph under construction.
+@dataclass
+class Builder(aten.Builder):
+    """A Graph under construction. Tensors have the names of the file's values.
 
     Attributes:
-        wanted: name for the next tensors, taken from the file's value; set per node.
+        label: name for the next tensors, taken from the file's value; set per node.
+        inputs: tensors of the model's inputs.
     """
 
-    def __init__(self) -> None:
-        self.tensors: dict[str, Tensor] = {}
-        self.ops: list[Op] = []
-        self.inputs: dict[str, Tensor] = {}
-        self._ranges: dict[str, tuple[int, int]] = {}
-        self.wanted = "value"
+    label: str = "value"
+    inputs: dict[str, Tensor] = field(default_factory=dict)
+    _ranges: dict[str, tuple[int, int]] = field(default_factory=dict)
 
-    def _name(self, wanted: str) -> str:
+    def output_name(self, operator: str) -> str:
+        del operator
+        return self._unused(self.label)
+
+    def _unused(self, wanted: str) -> str:
+        """A name for a tensor, of any characters."""
         name, count = wanted, 1
         while name in self.tensors:
             count += 1
             name = f"{wanted}#{count}"
         return name
 
-    def _add(self, tensor: Tensor) -> Tensor:
+    def _put(self, tensor: Tensor) -> Tensor:
         assert tensor.name not in self.tensors, tensor.name
+        self._names.add(tensor.name)
         self.tensors[tensor.name] = tensor
         return tensor
 
     def emit(self, kind: type[Op], inputs: Sequence[Tensor | None], encoding: Encoding, **attributes: Any) -> Tensor:
         """Adds an operator with one output; returns the output tensor."""
-        name = f"{kind.KIND}_{len(self.ops)}"
-        output = self._name(self.wanted)
+        name, output = self.unique(f"{kind.KIND}_{len(self.ops)}"), self._unused(self.label)
         operands = tuple(tensor.name if tensor else "" for tensor in inputs)
         op = kind(name=name, inputs=operands, outputs=(output,), **attributes)
         try:
             shape = op.infer_shapes(Node(op, tuple(inputs), ()))[0]
         except (IndexError, ValueError, ZeroDivisionError) as error:
             raise ModelError(f"its tensors do not fit together ({error})") from error
-        tensor = self._add(Tensor(output, shape, encoding))
+        tensor = self._put(Tensor(output, shape, encoding))
         Node(op, tuple(inputs), (tensor,)).check()
         self.ops.append(op)
-        self._note_range(kind, inputs, tensor, attributes.get("epilogue"))
         return tensor
-
-    def _note_range(
-        self, kind: type[Op], inputs: Sequence[Tensor | None], output: Tensor, epilogue: Tflite | Epilogue | None
-    ) -> None:
-        if isinstance(epilogue, Rescale | Threshold):
-            self._ranges[output.name] = epilogue.code_range
-        elif kind in _KEEPS_CODES:
-            ranges = [self.code_range(tensor) for tensor in inputs if tensor is not None]
-            self._ranges[output.name] = min(low for low, _ in ranges), max(high for _, high in ranges)
 
     def capture(self, name: str, outer: Builder, tensor: Tensor) -> Tensor:
         """A tensor of the outer graph, as an input of this one."""
         if isinstance(tensor.encoding, IntegerEncoding):
             self._ranges[name] = outer.code_range(tensor)
-        return self._add(replace(tensor, name=name))
+        return self._put(replace(tensor, name=name))
 
     def emit_branch(self, inputs: Sequence[Tensor], branches: Sequence[Graph], names: Sequence[str]) -> list[Tensor]:
         """Adds a branch operator, which chooses one of the graphs; returns its outputs.
@@ -90,11 +86,11 @@ class Builder:
         """
         first = branches[0]
         outputs = [
-            self._add(replace(first.tensors[inside], name=self._name(wanted), data=None))
+            self._put(replace(first.tensors[inside], name=self._unused(wanted), data=None))
             for inside, wanted in zip(first.outputs, names, strict=True)
         ]
         op = Branch(
-            name=f"{Branch.KIND}_{len(self.ops)}",
+            name=self.unique(f"{Branch.KIND}_{len(self.ops)}"),
             inputs=tuple(tensor.name for tensor in inputs),
             outputs=tuple(tensor.name for tensor in outputs),
             branches=tuple(branches),
@@ -105,22 +101,34 @@ class Builder:
 
     def code_range(self, tensor: Tensor) -> tuple[int, int]:
         """Least and largest code of a tensor: a quantizer may produce fewer than its encoding could hold."""
-        return self._ranges.get(tensor.name, tensor.integer.code_range)
+        if tensor.name not in self._ranges:
+            self._ranges[tensor.name] = self._code_range(tensor)
+        return self._ranges[tensor.name]
+
+    def _code_range(self, tensor: Tensor) -> tuple[int, int]:
+        op = self.producer(tensor.name)
+        epilogue = getattr(op, "epilogue", None)
+        if isinstance(epilogue, Rescale | Threshold):
+            return epilogue.code_range
+        if isinstance(op, _KEEPS_CODES):
+            ranges = [self.code_range(self.tensors[name]) for name in op.inputs if name]
+            return min(low for low, _ in ranges), max(high for _, high in ranges)
+        return tensor.integer.code_range
 
     def integer_range(self, tensor: Tensor) -> tuple[int, int]:
         """Least and largest integer that the tensor's codes represent."""
         integers = tensor.integer.integers(np.array(self.code_range(tensor)))
         return int(integers.min()), int(integers.max())
 
-    def constant(self, name: str, codes: np.ndarray, encoding: Encoding) -> Tensor:
+    def constant_tensor(self, name: str, codes: np.ndarray, encoding: Encoding) -> Tensor:
         """A constant tensor."""
         dense = np.ascontiguousarray(codes, encoding.dtype)
-        return self._add(Tensor(self._name(name), dense.shape, encoding, dense))
+        return self._put(Tensor(self._unused(name), dense.shape, encoding, dense))
 
     def constant_of(self, name: str, codes: ConstantCodes, shape: Shape | None = None) -> Tensor:
         """A tensor of constant codes, reshaped if a shape is given."""
         array = codes.codes if shape is None else codes.codes.reshape(shape)
-        return self.constant(name, array, codes.encoding)
+        return self.constant_tensor(name, array, codes.encoding)
 
     def encode_input(self, value: GraphInput, encoding: Encoding) -> Tensor:
         """The model input as a tensor of codes.
@@ -130,8 +138,8 @@ class Builder:
         """
         known = self.inputs.get(value.name)
         if known is None:
-            known = Tensor(value.name, value.view.tensor_shape, encoding)
-            self.inputs[value.name] = self._add(known)
+            known = Tensor(value.name, value.tensor_shape, encoding)
+            self.inputs[value.name] = self._put(known)
         if known.encoding != encoding:
             raise UnsupportedError(
                 f"input '{value.name}' is quantized in two ways: {known.encoding}, and {encoding}",
@@ -141,45 +149,40 @@ class Builder:
 
     def in_order(self, value: Coded) -> Tensor:
         """The tensor with ONNX's shape and order of dimensions."""
-        tensor, view = value.tensor, value.view
-        if not view.is_in_order:
-            permutation = tuple(view.order.index(i) for i in range(len(view.order)))
-            tensor = self.emit(Transpose, [tensor], tensor.encoding, permutation=permutation)
-        return self.reshape(tensor, view.shape)
+        return self.in_dims(value, range(len(value.shape)))
+
+    def in_dims(self, value: Coded, order: Sequence[int]) -> Tensor:
+        """The tensor with ONNX's dimensions in the given order."""
+        return self.tensors[self.stored(value.placed, order)]
+
+    def in_layout(self, value: Coded, layout: Layout, shape: Shape) -> Tensor:
+        """The tensor with its elements in the order of another layout, in that shape."""
+        return self.tensors[self.shaped(self.like(value.placed, layout), shape)]
+
+    def as_plain(self, value: Coded) -> tuple[Tensor, tuple[int, ...]]:
+        """(tensor, order): with ONNX's dimensions in some order."""
+        name, order = self.plain(value.placed)
+        return self.tensors[name], order
 
     def reshape(self, tensor: Tensor, shape: Shape) -> Tensor:
         """The same codes in another shape."""
-        return tensor if tensor.shape == shape else self.emit(Reshape, [tensor], tensor.encoding, shape=shape)
+        return self.tensors[self.shaped(tensor.name, shape)]
 
-    def channels_last(self, value: Coded) -> Tensor:
-        """A value that is NCHW in ONNX, as an NHWC tensor.
+    def as_image(self, value: Coded) -> Tensor:
+        """A value that is NCHW in ONNX, or a signal NCL, as an NHWC tensor.
 
         Raises:
-            UnsupportedError: the value does not have four dimensions.
+            UnsupportedError: the value has other dimensions.
         """
-        if len(value.shape) != 4:
+        if len(value.shape) not in (3, 4):
             raise UnsupportedError(
-                f"an input of shape {list(value.shape)} is not NCHW", fix="tinygen has images only: N, C, H, W."
+                f"an input of shape {list(value.shape)} is not NCHW",
+                fix="tinygen has images, [N, C, H, W], and signals, [N, C, L].",
             )
-        if not value.view.is_reshaped and value.view.order == CHANNELS_LAST:
-            return value.tensor
-        wanted = tuple(value.shape[i] for i in CHANNELS_LAST)
-        if View.of(wanted, CHANNELS_LAST).is_in_order and value.view.is_in_order:
-            return self.reshape(value.tensor, wanted)
-        return self.emit(Transpose, [self.in_order(value)], value.tensor.encoding, permutation=CHANNELS_LAST)
+        return self.tensors[self.image(value.placed)]
 
     def graph(self, name: str, inputs: Sequence[str], outputs: Sequence[str]) -> Graph:
         return Graph(name, dict(self.tensors), tuple(self.ops), tuple(inputs), tuple(outputs))
-
-
-def ordered(tensor: Tensor) -> Coded:
-    """A value whose tensor has ONNX's order of dimensions."""
-    return Coded(tensor, View.of(tensor.shape, identity(len(tensor.shape))))
-
-
-def from_channels_last(tensor: Tensor) -> Coded:
-    """A value whose tensor is NHWC, and which is NCHW in ONNX."""
-    return Coded(tensor, View.of(tensor.shape, CHANNELS_LAST))
 
 
 def int8_affine(encoding: Encoding) -> bool:

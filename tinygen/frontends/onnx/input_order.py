@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tinygen.frontends.onnx.values import CHANNELS_LAST, identity
+from tinygen.frontends.aten.layout import NHWC
 from tinygen.ir.tensor import Shape
 
 # Operators before the first layer that keep the order of dimensions.
@@ -13,8 +13,8 @@ _LOOK_THROUGH = frozenset(
 )
 
 
-def input_order(file: Any, name: str, shape: Shape) -> tuple[Shape, tuple[int, ...]]:
-    """(shape of our tensor, ONNX's dimension for each of the tensor's).
+def input_order(file: Any, name: str, shape: Shape) -> tuple[int, ...]:
+    """ONNX's dimension for each of our tensor's.
 
     Images are stored channels last, so that no layer has to transpose them. If the file makes the image channels first
     before its first layer, the input is channels last already.
@@ -24,9 +24,9 @@ def input_order(file: Any, name: str, shape: Shape) -> tuple[Shape, tuple[int, .
         name: of the input.
         shape: ONNX's.
     """
-    order = identity(len(shape))
+    order = tuple(range(len(shape)))
     if len(shape) != 4:
-        return shape, order
+        return order
     turned, reader = order, _reader(file, name)
     while reader is not None and (reader.op_type in _LOOK_THROUGH or reader.op_type == "Transpose"):
         if reader.op_type == "Transpose":
@@ -36,9 +36,7 @@ def input_order(file: Any, name: str, shape: Shape) -> tuple[Shape, tuple[int, .
             turned = tuple(turned[i] for i in permutation)
         reader = _reader(file, reader.output[0]) if reader.output else None
     # Any other transposition is a layer: who feeds the model expects N, H, W, C.
-    is_last = tuple(turned[i] for i in CHANNELS_LAST) == order
-    wanted = order if is_last else CHANNELS_LAST
-    return tuple(shape[i] for i in wanted), wanted
+    return order if tuple(turned[i] for i in NHWC) == order else NHWC
 
 
 def _reader(file: Any, name: str) -> Any:

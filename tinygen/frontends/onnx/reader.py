@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tinygen.errors import ModelError, TinygenError, UnsupportedError
+from tinygen.frontends.aten.layout import Layout
 from tinygen.frontends.names import c_name
 from tinygen.frontends.onnx import operators
 from tinygen.frontends.onnx.branches import ReadBranch, free_names
@@ -20,7 +21,7 @@ from tinygen.frontends.onnx.constants import fold_node
 from tinygen.frontends.onnx.input_order import input_order
 from tinygen.frontends.onnx.outputs import settle
 from tinygen.frontends.onnx.registry import Operator, convert
-from tinygen.frontends.onnx.values import Coded, Constant, GraphInput, Value, View
+from tinygen.frontends.onnx.values import Coded, Constant, GraphInput, Value
 from tinygen.ir.branch import MOST_NESTED
 from tinygen.ir.encodings import Plain
 from tinygen.ir.graph import Graph
@@ -157,7 +158,7 @@ class _Reader:
 
     def _captured(self, name: str, value: Value) -> Coded:
         if isinstance(value, GraphInput) and value.dtype == np.bool_:
-            return Coded(self.builder.encode_input(value, Plain("bool")), value.view, raw=True)
+            return Coded(self.builder.encode_input(value, Plain("bool")), value.layout, raw=True)
         if not isinstance(value, Coded):
             raise UnsupportedError(
                 f"a branch reads '{name}', a float that nothing quantizes",
@@ -197,7 +198,9 @@ class _Reader:
             dtype = self.onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)
         except _DAMAGE as error:
             raise UnsupportedError(f"type {kind.elem_type} is not supported", where=where) from error
-        return GraphInput(entry.name, np.dtype(dtype), View.of(*input_order(self.file, entry.name, shape)))
+        order = input_order(self.file, entry.name, shape)
+        stored = tuple(shape[dim] for dim in order)
+        return GraphInput(entry.name, np.dtype(dtype), stored, Layout.dense(shape, order))
 
     def _shape(self, dims: Any, where: str) -> Shape:
         """A shape from the file; an unspecified batch size becomes 1."""
@@ -212,7 +215,7 @@ class _Reader:
 
     def _node(self, index: int, node: Any) -> None:
         operator = self._operator(index, node)
-        self.builder.wanted = operator.output_names[0] if operator.output_names else operator.name
+        self.builder.label = operator.output_names[0] if operator.output_names else operator.name
         try:
             results = fold_node(self.onnx, node, operator, self.opset)
             if results is None:

@@ -13,7 +13,7 @@ from tinygen.frontends.onnx.builder import Builder
 from tinygen.frontends.onnx.sources.elementwise import CodesSource
 from tinygen.frontends.onnx.sources.pools import apply_pools
 from tinygen.frontends.onnx.targets import Target
-from tinygen.frontends.onnx.values import Coded, Pending, Value, View
+from tinygen.frontends.onnx.values import Coded, Pending, Value
 from tinygen.ir.encodings import Affine
 
 
@@ -23,7 +23,7 @@ def pending_of(builder: Builder, value: Value) -> Pending | None:
         return value
     if isinstance(value, Coded) and not value.raw:
         source = CodesSource(builder, value.tensor)
-        return Pending(source, source.chain(), value.view)
+        return Pending(source, source.chain(), value.layout)
     return None
 
 
@@ -37,11 +37,11 @@ def quantize(builder: Builder, pending: Pending, target: Target) -> Coded:
     shift = target.raw_shift
     if isinstance(target.encoding, Affine) and isinstance(tensor.encoding, Affine):
         shift += target.encoding.zero_point[0] - tensor.encoding.zero_point[0]
-    return Coded(tensor, pending.view, raw_shift=shift)
+    return Coded(tensor, pending.layout, raw_shift=shift)
 
 
-def per_channel(array: np.ndarray, view: View, channels: int, what: str) -> np.ndarray:
-    """A constant operand as one value, or one per channel of the view's tensor.
+def per_channel(array: np.ndarray, pending: Pending, what: str) -> np.ndarray:
+    """A constant operand as one value, or one per channel.
 
     Raises:
         UnsupportedError: the operand varies along other dimensions.
@@ -49,12 +49,12 @@ def per_channel(array: np.ndarray, view: View, channels: int, what: str) -> np.n
     flat = np.asarray(array, np.float64)
     if flat.size == 1:
         return flat.reshape(-1)
-    axis = view.channel_axis()
-    aligned = flat.reshape((1,) * max(len(view.shape) - flat.ndim, 0) + flat.shape)
-    fits = axis is not None and aligned.ndim == len(view.shape) and aligned.size == aligned.shape[axis] == channels
+    axis, shape = pending.channel_dim(), pending.shape
+    aligned = flat.reshape((1,) * max(len(shape) - flat.ndim, 0) + flat.shape)
+    fits = axis is not None and aligned.ndim == len(shape) and aligned.size == aligned.shape[axis]
     if not fits:
         raise UnsupportedError(
-            f"its {what} of shape {list(array.shape)} differs along more than the channels of {list(view.shape)}",
+            f"its {what} of shape {list(array.shape)} differs along more than the channels of {list(shape)}",
             fix="Only one value per channel, or one for all, folds into a layer.",
         )
     return aligned.reshape(-1)

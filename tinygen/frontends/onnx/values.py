@@ -1,28 +1,23 @@
 """Representations of ONNX values while the file is read.
 
-ONNX is channels first, the Graph channels last. A value therefore records the order of its tensor's dimensions.
+ONNX is channels first, the Graph channels last. A value therefore records the layout of its tensor's elements.
 Transpositions and reshapes only change this record: most of them never become operators.
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
 
+from tinygen.frontends.aten import builder as aten
+from tinygen.frontends.aten.layout import NHWC, NLC, Layout
 from tinygen.frontends.folding import Chain, Reach
 from tinygen.frontends.onnx.targets import Target
 from tinygen.ir.encodings import IntegerEncoding
 from tinygen.ir.tensor import Shape, Tensor
-
-CHANNELS_LAST = (0, 2, 3, 1)
-"""Of what ONNX calls NCHW."""
-
-
-def identity(rank: int) -> tuple[int, ...]:
-    return tuple(range(rank))
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,77 +55,63 @@ class Constant:
         return self.array.shape
 
 
-@dataclass(frozen=True)
-class View:
-    """How ONNX sees a tensor.
-
-    Attributes:
-        tensor_shape: of the tensor.
-        order: dimension i of the tensor is dimension order[i] of ONNX's, before any reshape.
-        shape: ONNX's shape now: the ordered dimensions reshaped, the last index fastest.
-    """
-
-    tensor_shape: Shape
-    order: tuple[int, ...]
-    shape: Shape
-
-    @staticmethod
-    def of(tensor_shape: Shape, order: tuple[int, ...]) -> View:
-        return View(tensor_shape, order, tuple(tensor_shape[order.index(i)] for i in range(len(order))))
-
-    @property
-    def ordered(self) -> Shape:
-        """ONNX's shape before any reshape."""
-        return tuple(self.tensor_shape[self.order.index(i)] for i in range(len(self.order)))
-
-    @property
-    def is_reshaped(self) -> bool:
-        return self.shape != self.ordered
-
-    @property
-    def is_in_order(self) -> bool:
-        """Whether the tensor's elements have ONNX's order; dimensions of size 1 do not matter."""
-        wide = [axis for axis in self.order if self.ordered[axis] != 1]
-        return wide == sorted(wide)
-
-    def reshaped(self, shape: Shape) -> View:
-        return replace(self, shape=shape)
-
-    def transposed(self, permutation: tuple[int, ...]) -> View | None:
-        """The view after a transposition; None if the tensor must be put in ONNX's order first."""
-        if self.is_reshaped and not self.is_in_order:
-            return None
-        start = View.of(self.shape, identity(len(self.shape))) if self.is_reshaped else self
-        order = tuple(permutation.index(axis) for axis in start.order)
-        return View.of(start.tensor_shape, order)
-
-    def channel_axis(self) -> int | None:
-        """ONNX's dimension that is the tensor's last one; None if a reshape merged or split it."""
-        if not self.is_reshaped:
-            return self.order[-1]
-        channels = self.tensor_shape[-1]
-        if math.prod(self.tensor_shape) != channels or channels not in self.shape:
-            return None
-        return self.shape.index(channels)
-
-
 @dataclass(frozen=True, eq=False)
 class Coded:
     """A tensor of the Graph.
 
     Attributes:
+        layout: of its elements.
         raw: whether the ONNX value is the codes themselves, not the real values they represent.
         raw_shift: ONNX's code minus the tensor's (128 if uint8 became int8).
     """
 
     tensor: Tensor
-    view: View
+    layout: Layout
     raw: bool = False
     raw_shift: int = 0
 
     @property
     def shape(self) -> Shape:
-        return self.view.shape
+        return self.layout.shape
+
+    def viewed(self, shape: Shape) -> Coded:
+        """The same value without or with dimensions of size 1."""
+        layout = self.layout.viewed(shape)
+        assert layout is not None
+        return replace(self, layout=layout)
+
+    @property
+    def placed(self) -> aten.Value:
+        """For the builder of graphs."""
+        return aten.Value(self.tensor.name, self.layout)
+
+
+def from_order(tensor: Tensor, order: Sequence[int]) -> Coded:
+    """A value whose tensor has ONNX's dimensions in the given order."""
+    shape = tuple(tensor.shape[order.index(dim)] for dim in range(len(order)))
+    return Coded(tensor, Layout.dense(shape, order))
+
+
+def in_order(tensor: Tensor) -> Coded:
+    """A value whose tensor has ONNX's shape and order of dimensions."""
+    return Coded(tensor, Layout.dense(tensor.shape))
+
+
+def from_image(tensor: Tensor, rank: int = 4) -> Coded:
+    """A value of a tensor [N, H, W, C]: [N, C, H, W], or for rank 3 [N, C, L] of one row."""
+    batch, height, width, channels = tensor.shape
+    if rank == len(NHWC):
+        return Coded(tensor, Layout.dense((batch, channels, height, width), NHWC))
+    return Coded(tensor, Layout.dense((batch, channels, width), NLC))
+
+
+def channel_dim(layout: Layout, channels: int) -> int | None:
+    """The dimension that is the last one of a tensor whose last dimension has that size.
+
+    None if a reshape has merged or split it, or there is one channel, which any dimension of size 1 may be.
+    """
+    last = len(layout.sizes) - 1
+    return layout.dims.index((last,)) if layout.sizes[-1:] == (channels,) and (last,) in layout.dims else None
 
 
 class Source(Protocol):
@@ -169,29 +150,42 @@ class PendingPool:
 
 @dataclass(frozen=True, eq=False)
 class Pending:
-    """A float before its quantizer: a source, the chain applied to it, and postponed maxima."""
+    """A float before its quantizer: a source, the chain applied to it, and postponed maxima.
+
+    Attributes:
+        layout: of the elements of the tensor that the source gives, pooled.
+    """
 
     source: Source
     chain: Chain
-    view: View
+    layout: Layout
     pools: tuple[PendingPool, ...] = field(default=())
 
     @property
     def shape(self) -> Shape:
-        return self.view.shape
+        return self.layout.shape
+
+    def channel_dim(self) -> int | None:
+        """ONNX's dimension that is the channels of the source, see `channel_dim`."""
+        return channel_dim(self.layout, self.source.channels)
 
 
 @dataclass(frozen=True, eq=False)
 class GraphInput:
-    """A model input before the first quantizer; `view` holds its order."""
+    """A model input before the first quantizer.
+
+    Attributes:
+        tensor_shape: in the Graph.
+    """
 
     name: str
     dtype: np.dtype
-    view: View
+    tensor_shape: Shape
+    layout: Layout
 
     @property
     def shape(self) -> Shape:
-        return self.view.shape
+        return self.layout.shape
 
 
 Value = Constant | Coded | Pending | GraphInput

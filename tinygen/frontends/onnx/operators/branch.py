@@ -8,9 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from tinygen.frontends.onnx.branches import ReadBranch
-from tinygen.frontends.onnx.builder import ordered
 from tinygen.frontends.onnx.registry import Operator, converts
-from tinygen.frontends.onnx.values import Coded, Constant, GraphInput, Value
+from tinygen.frontends.onnx.values import Coded, Constant, GraphInput, Value, in_order
 from tinygen.ir.encodings import Plain
 from tinygen.ir.tensor import Tensor
 
@@ -26,8 +25,8 @@ def branch(operator: Operator) -> list[Value]:
     counts = {len(one.outputs) for one in branches} | {len(operator.output_names)}
     operator.damaged(len(counts) > 1, "its branches do not give as many values as it has outputs")
     outputs = [_alike(operator, [one.outputs[i] for one in branches], branches) for i in range(counts.pop())]
-    for pair in outputs:
-        same = {(value.tensor.shape, value.tensor.encoding, value.raw, value.raw_shift) for value in pair}
+    for values in outputs:
+        same = {(value.tensor.shape, value.tensor.encoding, value.raw, value.raw_shift) for value in values}
         operator.require(len(same) == 1, "its branches give other shapes or quantization", _FIX)
     made = operator.builder.emit_branch(
         [index, *captured],
@@ -35,7 +34,8 @@ def branch(operator: Operator) -> list[Value]:
         [name or f"{operator.name}_{i}" for i, name in enumerate(operator.output_names)],
     )
     return [
-        Coded(tensor, pair[0].view, pair[0].raw, pair[0].raw_shift) for tensor, pair in zip(made, outputs, strict=True)
+        Coded(tensor, pair[0].layout, pair[0].raw, pair[0].raw_shift)
+        for tensor, pair in zip(made, outputs, strict=True)
     ]
 
 
@@ -44,7 +44,7 @@ def _condition(operator: Operator) -> Tensor:
     if isinstance(value, Constant):
         operator.damaged(value.array.size != 1, "its condition is not one value")
         flag = np.asarray(value.array, np.bool_).reshape(1)
-        return operator.builder.constant(f"{operator.name}_condition", flag, Plain("bool"))
+        return operator.builder.constant_tensor(f"{operator.name}_condition", flag, Plain("bool"))
     if isinstance(value, GraphInput) and value.dtype == np.bool_:
         return operator.builder.encode_input(value, Plain("bool"))
     is_flag = isinstance(value, Coded) and value.tensor.encoding == Plain("bool")
@@ -57,11 +57,12 @@ def _alike(operator: Operator, values: Sequence[Value], branches: Sequence[ReadB
     """One output of every branch, all with the same order of dimensions."""
     coded = [value for value in values if isinstance(value, Coded)]
     operator.require(len(coded) == len(values), "a branch gives a float that nothing quantizes, or a constant", _FIX)
-    if all(value.view == coded[0].view for value in coded):
+    first = coded[0]
+    if all((value.layout, value.tensor.shape) == (first.layout, first.tensor.shape) for value in coded):
         return coded
     found = []
     for value, one in zip(coded, branches, strict=True):
-        one.builder.wanted = f"{operator.name}_in_order"
-        moved = ordered(one.builder.in_order(value))
-        found.append(replace(value, tensor=moved.tensor, view=moved.view))
+        one.builder.label = f"{operator.name}_in_order"
+        moved = in_order(one.builder.in_order(value))
+        found.append(replace(value, tensor=moved.tensor, layout=moved.layout))
     return found

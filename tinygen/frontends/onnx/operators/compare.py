@@ -6,9 +6,10 @@ import math
 
 import numpy as np
 
+from tinygen.frontends.aten.layout import Layout
 from tinygen.frontends.onnx.registry import Operator, converts
 from tinygen.frontends.onnx.sources.elementwise import as_int8
-from tinygen.frontends.onnx.values import Coded, Constant, Value, View, identity
+from tinygen.frontends.onnx.values import Coded, Constant, Value, from_order
 from tinygen.ir.encodings import Affine, Plain
 from tinygen.ir.ops.compare import Compare, Relation
 from tinygen.ir.ops.reduce import Reduce, ReduceMax, ReduceMin
@@ -46,10 +47,9 @@ def compare(operator: Operator) -> Value:
     single = math.prod(second.shape) == 1 and len(second.shape) <= len(first.shape)
     fits = first.shape == second.shape or single
     operator.require(fits, f"it compares {list(first.shape)} with {list(second.shape)}", "Compare with one value.")
-    if not single and first.view != second.view:
-        first, second = (_in_order(operator, value) for value in (first, second))
-    tensors = [_int8(operator, value.tensor) for value in (first, second)]
-    return _compared(operator, first.view, tensors, relation)
+    other = second.tensor if single else operator.builder.in_layout(second, first.layout, first.tensor.shape)
+    tensors = [_int8(operator, tensor) for tensor in (first.tensor, other)]
+    return _compared(operator, first.layout, tensors, relation)
 
 
 def _with_number(operator: Operator, value: Coded, array: np.ndarray, relation: Relation) -> Coded:
@@ -73,24 +73,19 @@ def _with_number(operator: Operator, value: Coded, array: np.ndarray, relation: 
     else:
         code = high if rising else low
         relation = Relation.GREATER if rising else Relation.LESS
-    threshold = operator.builder.constant(f"{operator.name}_threshold", np.full(1, code), x.encoding)
-    return _compared(operator, value.view, [x, threshold], relation)
+    threshold = operator.builder.constant_tensor(f"{operator.name}_threshold", np.full(1, code), x.encoding)
+    return _compared(operator, value.layout, [x, threshold], relation)
 
 
-def _compared(operator: Operator, view: View, tensors: list[Tensor], relation: Relation) -> Coded:
+def _compared(operator: Operator, layout: Layout, tensors: list[Tensor], relation: Relation) -> Coded:
     scaled = tensors[0].encoding != tensors[1].encoding
     made = operator.builder.emit(Compare, tensors, Plain("bool"), relation=relation, scaled=scaled)
-    return Coded(made, view, raw=True)
+    return Coded(made, layout, raw=True)
 
 
 def _int8(operator: Operator, tensor: Tensor) -> Tensor:
     operator.require(not tensor.integer.per_channel, f"it compares {tensor.encoding}", "Quantize with one scale.")
     return tensor if isinstance(tensor.encoding, Affine) else as_int8(operator.builder, tensor, operator.kind)
-
-
-def _in_order(operator: Operator, value: Coded) -> Coded:
-    tensor = operator.builder.in_order(value)
-    return Coded(tensor, View.of(tensor.shape, identity(len(tensor.shape))))
 
 
 @converts("ReduceMax", "ReduceMin")
@@ -102,13 +97,12 @@ def reduce_extreme(operator: Operator) -> Value:
     if len(given) == 0 and operator.attribute("noop_with_empty_axes", 0):
         return value
     axes = {operator.axis(int(axis), rank) for axis in given} or set(range(rank))
-    if value.view.is_reshaped:
-        value = _in_order(operator, value)
     kind: type[Reduce] = ReduceMax if operator.kind == "ReduceMax" else ReduceMin
-    x, order = as_int8(operator.builder, value.tensor, operator.kind), value.view.order
+    tensor, order = operator.builder.as_plain(value)
+    x = as_int8(operator.builder, tensor, operator.kind)
     places = tuple(place for place, axis in enumerate(order) if axis in axes)
     made = operator.builder.emit(kind, [x], x.encoding, axes=places, keep_dims=True)
-    view = View.of(made.shape, order)
+    kept = from_order(made, order)
     if operator.attribute("keepdims", 1):
-        return Coded(made, view)
-    return Coded(made, view.reshaped(tuple(size for axis, size in enumerate(view.shape) if axis not in axes)))
+        return kept
+    return kept.viewed(tuple(size for axis, size in enumerate(kept.shape) if axis not in axes))

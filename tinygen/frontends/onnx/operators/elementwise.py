@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,7 @@ from tinygen.frontends.folding import Chain
 from tinygen.frontends.onnx.registry import Operator, converts
 from tinygen.frontends.onnx.sources.elementwise import BinarySource, UnarySource, as_int8
 from tinygen.frontends.onnx.steps import pending_of, per_channel, stepped
-from tinygen.frontends.onnx.values import Coded, Constant, Pending, Value, View
+from tinygen.frontends.onnx.values import Coded, Constant, Pending, Value, from_order
 from tinygen.ir.encodings import Affine
 from tinygen.ir.epilogue import Rescale
 from tinygen.ir.ops.base import Op
@@ -68,7 +69,7 @@ def batch_normalization(operator: Operator) -> Value:
     pending = _pending(operator)
     names = ("scale", "bias", "mean", "variance")
     gamma, beta, mean, variance = (operator.array(i + 1, name).astype(np.float64) for i, name in enumerate(names))
-    channel = pending.view.channel_axis()
+    channel = pending.channel_dim()
     first = len(pending.shape) > 1 and (pending.source.channels == 1 or channel == 1)
     operator.require(first, "its channels are not the tensor's last dimension")
     epsilon = float(operator.attribute("epsilon", 1e-5))
@@ -88,7 +89,7 @@ def arithmetic(operator: Operator) -> Value:
 def _with_constant(operator: Operator, array: np.ndarray, index: int) -> Pending:
     """The value with a constant operand added to its affine map."""
     pending = _pending(operator, 1 - index)
-    values = per_channel(array, pending.view, pending.source.channels, "constant")
+    values = per_channel(array, pending, "constant")
     shape = np.broadcast_shapes(pending.shape, array.shape)
     operator.require(shape == pending.shape, f"a constant of shape {list(array.shape)} makes the tensor larger")
     if operator.kind == "Add":
@@ -103,43 +104,44 @@ def _with_constant(operator: Operator, array: np.ndarray, index: int) -> Pending
 
 
 def _of_tensors(operator: Operator) -> Value:
+    """Both operands get the layout of the one with the result's shape, or ONNX's order if neither has that shape."""
     values = [operator.value(0), operator.value(1)]
     shape = np.broadcast_shapes(values[0].shape, values[1].shape)
     model = next((v for v in values if isinstance(v, Coded) and v.shape == shape), None)
     operator.require(model is not None, f"operands {list(values[0].shape)} and {list(values[1].shape)} that both grow")
     assert model is not None
-    in_order = model.view.is_reshaped or any(isinstance(v, Coded) and v.view.order != model.view.order for v in values)
-    if in_order:
-        model = Coded(operator.builder.in_order(model), View.of(shape, tuple(range(len(shape)))))
-    a, b = (_operand(operator, index, model.view) for index in (0, 1))
+    alike = all(v.shape == shape for v in values if isinstance(v, Coded))
+    order = model.layout.dim_order()
+    if not alike or order is None:
+        tensor, order = operator.builder.as_plain(model)
+        model = from_order(tensor, order)
+    else:
+        model = replace(model, tensor=operator.builder.reshape(model.tensor, tuple(shape[dim] for dim in order)))
+    a, b = (_operand(operator, index, model, order) for index in (0, 1))
     if operator.kind in ("Add", "Sub"):
         exact = _exact_sum(operator, a, b)
         if exact is not None:
-            return Coded(exact, model.view)
+            return Coded(exact, model.layout)
     channels = model.tensor.shape[-1]
     source = BinarySource(operator.builder, _KINDS[operator.kind], a, b, channels)
-    return Pending(source, Chain.start(channels), model.view)
+    return Pending(source, Chain.start(channels), model.layout)
 
 
-def _operand(operator: Operator, index: int, view: View) -> Tensor:
-    """An operand in the order of a view."""
+def _operand(operator: Operator, index: int, model: Coded, order: Sequence[int]) -> Tensor:
+    """An operand with its dimensions in an order, that of the model's tensor."""
     value = operator.value(index)
-    rank = len(view.shape)
+    rank = len(model.shape)
+    shape = (1,) * (rank - len(value.shape)) + value.shape
     if isinstance(value, Constant):
         assert value.codes is not None
         codes = value.codes
         operator.require(not codes.encoding.per_channel, f"its {operator.label(index)} has a scale per channel")
-        array = codes.codes.reshape((1,) * (rank - codes.codes.ndim) + codes.codes.shape)
-        return operator.builder.constant(operator.input_names[index], array.transpose(view.order), codes.encoding)
+        array = codes.codes.reshape(shape).transpose(order)
+        return operator.builder.constant_tensor(operator.input_names[index], array, codes.encoding)
     coded = operator.coded(index)
-    if not coded.view.is_reshaped and coded.view.order == view.order:
-        return coded.tensor
-    operator.require(len(coded.shape) == rank, "operands of different ranks that are both computed")
-    tensor = operator.builder.in_order(coded)
-    if View.of(tuple(coded.shape[i] for i in view.order), view.order).is_in_order:
-        return operator.builder.reshape(tensor, tuple(coded.shape[i] for i in view.order))
-    operator.require(view.order == tuple(range(rank)), "operands in different orders")
-    return tensor
+    if coded.shape == model.shape:
+        return operator.builder.in_layout(coded, model.layout, model.tensor.shape)
+    return operator.builder.in_dims(coded.viewed(shape), order)
 
 
 def _exact_sum(operator: Operator, a: Tensor, b: Tensor) -> Tensor | None:
@@ -159,7 +161,7 @@ def _exact_sum(operator: Operator, a: Tensor, b: Tensor) -> Tensor | None:
 def _unary(operator: Operator, kind: type[Op], **attributes: float) -> Pending:
     value = operator.coded(0)
     source = UnarySource(operator.builder, kind, value.tensor, f"{operator.kind}", attributes=dict(attributes))
-    return Pending(source, Chain.start(source.channels), value.view)
+    return Pending(source, Chain.start(source.channels), value.layout)
 
 
 @converts("Sigmoid")
@@ -209,11 +211,12 @@ def leaky_relu(operator: Operator) -> Value:
 @converts("Softmax")
 def softmax(operator: Operator) -> Value:
     value = operator.coded(0)
-    axis = operator.axis(int(operator.attribute("axis", -1)), len(value.shape))
-    if value.view.channel_axis() != axis:
-        tensor = operator.builder.in_order(value)
-        value = Coded(tensor, View.of(tensor.shape, tuple(range(len(tensor.shape)))))
-    operator.require(value.view.channel_axis() == axis, f"softmax over axis {axis}", "Use the last axis, or channels.")
+    rank = len(value.shape)
+    axis = operator.axis(int(operator.attribute("axis", -1)), rank)
+    _, order = operator.builder.as_plain(value)
+    if order[-1] != axis:
+        order = (*(dim for dim in order if dim != axis), axis)
+    value = from_order(operator.builder.in_dims(value, order), order)
     fixed = Affine("int8", (1 / 256,), (-128,))
     source = UnarySource(operator.builder, Softmax, value.tensor, "Softmax", fixed)
-    return Pending(source, Chain.start(source.channels), value.view)
+    return Pending(source, Chain.start(source.channels), value.layout)

@@ -6,13 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 
+from tinygen.frontends.aten.layout import NHWC, Layout
 from tinygen.frontends.folding import Chain
 from tinygen.frontends.onnx.operators.quantize import activation_target, dequantized, dequantized_constant
 from tinygen.frontends.onnx.registry import Operator, converts
 from tinygen.frontends.onnx.sources.batch_matmul import BatchMatmulSource
 from tinygen.frontends.onnx.sources.mac import MacSource
 from tinygen.frontends.onnx.steps import quantize, stepped
-from tinygen.frontends.onnx.values import CHANNELS_LAST, Coded, Constant, ConstantCodes, Pending, Value, View, identity
+from tinygen.frontends.onnx.values import Coded, Constant, ConstantCodes, Pending, Value
 from tinygen.frontends.onnx.windows import window_of
 from tinygen.ir.tensor import Shape, Tensor
 
@@ -45,7 +46,7 @@ def convolution(
     operator.require(
         weights.codes.ndim == 4, f"weights of {weights.codes.ndim} dimensions", "Only Conv2d is supported."
     )
-    x = operator.builder.channels_last(value)
+    x = operator.builder.as_image(value)
     groups, channels = int(operator.attribute("group", 1)), x.shape[3]
     filters, depth = weights.codes.shape[:2]
     fits = groups > 0 and depth * groups == channels and filters % max(groups, 1) == 0
@@ -54,7 +55,7 @@ def convolution(
     stated = operator.integers_of("kernel_shape", kernel)
     operator.damaged(stated != kernel, f"kernel_shape {list(stated)} of weights {list(kernel)}")
     window = window_of(operator, kernel, *x.shape[1:3])
-    source = MacSource(operator.builder, x, weights.transposed(CHANNELS_LAST), window, name)
+    source = MacSource(operator.builder, x, weights.transposed(NHWC), window, name)
     sizes = [
         (size + sum(pads) - (taps - 1) * dilation - 1) // stride + 1
         for size, pads, taps, dilation, stride in zip(
@@ -62,8 +63,8 @@ def convolution(
         )
     ]
     operator.damaged(min(sizes) < 1, f"a window of {list(kernel)} does not fit {list(x.shape[1:3])}")
-    view = View.of((x.shape[0], sizes[0], sizes[1], filters), CHANNELS_LAST)
-    return _biased(operator, Pending(source, source.chain(), view), bias)
+    layout = Layout.dense((x.shape[0], filters, sizes[0], sizes[1]), NHWC)
+    return _biased(operator, Pending(source, source.chain(), layout), bias)
 
 
 def _biased(operator: Operator, pending: Pending, bias: np.ndarray | None) -> Pending:
@@ -99,22 +100,20 @@ def dense(operator: Operator, value: Coded, weights: ConstantCodes) -> Pending:
     outputs, depth = weights.codes.shape
     operator.damaged(not value.shape or value.shape[-1] != depth, f"{depth} weights over {list(value.shape)}")
     x, weights = _flattened(operator, value, weights)
-    shape = (*value.shape[:-1], outputs)
-    rows = int(np.prod(shape[:-1]))
     source = MacSource(operator.builder, x, weights, None, operator.input_names[min(1, len(operator.input_names) - 1)])
-    view = View.of((rows, outputs), identity(2)).reshaped(shape)
-    return Pending(source, source.chain(), view)
+    return Pending(source, source.chain(), Layout.dense((*value.shape[:-1], outputs)))
 
 
 def _flattened(operator: Operator, value: Coded, weights: ConstantCodes) -> tuple[Tensor, ConstantCodes]:
-    view = value.view
-    one_row = value.shape[-1] == value.tensor.size
-    if not (one_row and view.is_reshaped and not view.is_in_order):
-        if one_row and len(value.tensor.shape) == 4 and view.is_in_order:
-            return value.tensor, weights
+    leading = tuple(axis for dim in value.layout.dims[:-1] for axis in dim)
+    if leading != tuple(range(len(leading))):
         return operator.builder.in_order(value), weights
-    columns = np.arange(weights.codes.shape[1]).reshape(view.ordered).transpose(view.order).reshape(-1)
-    return value.tensor, replace(weights, codes=weights.codes[:, columns])
+    columns = value.layout.dims[-1]
+    sizes = [value.layout.sizes[axis] for axis in columns]
+    places = np.arange(weights.codes.shape[1]).reshape(sizes).transpose(np.argsort(columns)).reshape(-1)
+    # A whole image stays one: the codes of its pixels may be packed.
+    x = value.tensor if not leading else operator.builder.reshape(value.tensor, value.shape)
+    return x, replace(weights, codes=weights.codes[:, places])
 
 
 @converts("MatMul")
@@ -134,7 +133,7 @@ def batch_matmul(operator: Operator, a: Coded, b: Coded) -> Pending:
     operator.damaged(not fits, f"matrices {list(a.shape)} and {list(b.shape)} do not multiply")
     shape: Shape = (*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1])
     source = BatchMatmulSource(operator.builder, tensors[0], tensors[1])
-    return Pending(source, Chain.start(source.channels), View.of(shape, identity(len(shape))))
+    return Pending(source, Chain.start(source.channels), Layout.dense(shape))
 
 
 @converts("QLinearConv")

@@ -74,7 +74,7 @@ def _quantize(operator: Operator, target: Target) -> Coded:
     if isinstance(value, GraphInput):
         floats = value.dtype in (np.float32, np.float64, np.float16)
         operator.require(floats, f"it quantizes the {value.dtype.name} input '{value.name}'")
-        return Coded(operator.builder.encode_input(value, target.encoding), value.view, raw_shift=target.raw_shift)
+        return Coded(operator.builder.encode_input(value, target.encoding), value.layout, raw_shift=target.raw_shift)
     pending = pending_of(operator.builder, value)
     if pending is None:
         raise operator.unquantized(0)
@@ -125,7 +125,7 @@ def dequantized(operator: Operator, index: int, scale_index: int, zero_index: in
         target = linear_target(
             float(scale.reshape(-1)[0]), int(zero.reshape(-1)[0]), value.dtype, 8 * value.dtype.itemsize
         )
-        return Coded(operator.builder.encode_input(value, target.encoding), value.view, raw_shift=target.raw_shift)
+        return Coded(operator.builder.encode_input(value, target.encoding), value.layout, raw_shift=target.raw_shift)
     if not isinstance(value, Coded) or not value.raw:
         raise operator.unquantized(index)
     zero = _zero_points(operator, zero_index)

@@ -10,9 +10,8 @@ from fractions import Fraction
 import numpy as np
 
 from tinygen.errors import UnsupportedError
-from tinygen.frontends.onnx.builder import from_channels_last
 from tinygen.frontends.onnx.registry import Operator, converts
-from tinygen.frontends.onnx.values import Value
+from tinygen.frontends.onnx.values import Value, from_image
 from tinygen.ir.ops.resize import ResizeNearestNeighbor
 
 _RULES = [(False, False), (False, True), (True, False)]
@@ -25,7 +24,7 @@ def resize(operator: Operator) -> Value:
     mode = operator.attribute("mode", "nearest")
     operator.require(mode == "nearest", f"mode {mode}", 'Use mode="nearest".')
     value = operator.coded(0)
-    x = operator.builder.channels_last(value)
+    x = operator.builder.as_image(value)
     scales, sizes = _factors(operator, value.shape)
     operator.require(sizes[:2] == value.shape[:2], f"sizes {list(sizes)} of {list(value.shape)}", "Resize images only.")
     wanted = [_nearest(operator, value.shape[i], sizes[i], scales[i]) for i in (2, 3)]
@@ -36,7 +35,7 @@ def resize(operator: Operator) -> Value:
         if all(np.array_equal(plain.indices(value.shape[i], sizes[i]), wanted[i - 2]) for i in (2, 3)):
             shared = {"size": plain.size, "align_corners": aligned, "half_pixel_centers": halves}
             resized = operator.builder.emit(ResizeNearestNeighbor, [x], x.encoding, **shared)
-            return replace(value, tensor=resized, view=from_channels_last(resized).view)
+            return replace(value, tensor=resized, layout=from_image(resized).layout)
     raise UnsupportedError(
         f"no rule of TFLite gives its pixels, {list(value.shape[2:])} to {list(sizes[2:])}",
         where=operator.describe(),

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 
+from tinygen.frontends.aten.layout import Layout
 from tinygen.frontends.folding import Chain
 from tinygen.frontends.onnx.registry import Operator, converts
 from tinygen.frontends.onnx.sources.elementwise import ConcatSource
-from tinygen.frontends.onnx.values import Coded, Constant, ConstantCodes, GraphInput, Pending, Value, View, identity
+from tinygen.frontends.onnx.values import Coded, Constant, ConstantCodes, GraphInput, Pending, Value, from_order
 from tinygen.ir.encodings import Affine, Levels
 from tinygen.ir.fixed_point import round_half_away
 from tinygen.ir.ops.concatenation import Concatenation
@@ -35,15 +37,7 @@ def transpose(operator: Operator) -> Value:
     if isinstance(value, Constant):
         codes: ConstantCodes | None = value.codes.transposed(order) if value.codes else None
         return Constant(value.array.transpose(order), codes)
-    view = value.view.transposed(order)
-    if view is not None:
-        return replace(value, view=view)
-    operator.require(isinstance(value, Coded), "a float that nothing quantizes is turned after a reshape")
-    assert isinstance(value, Coded)
-    tensor = operator.builder.in_order(value)
-    turned = View.of(tensor.shape, identity(rank)).transposed(order)
-    assert turned is not None
-    return replace(value, tensor=tensor, view=turned)
+    return replace(value, layout=value.layout.permuted(order))
 
 
 def _reshaped(operator: Operator, shape: Shape) -> Value:
@@ -54,7 +48,12 @@ def _reshaped(operator: Operator, shape: Shape) -> Value:
     if isinstance(value, Constant):
         operator.require(value.codes is None, "it reshapes quantized constants", "Fold constants on export.")
         return Constant(value.array.reshape(shape))
-    return replace(value, view=value.view.reshaped(shape))
+    layout = value.layout.viewed(shape)
+    if layout is not None:
+        return replace(value, layout=layout)
+    operator.require(isinstance(value, Coded), f"{list(value.shape)}, transposed, is reshaped to {list(shape)}")
+    assert isinstance(value, Coded)
+    return replace(value, tensor=operator.builder.in_order(value), layout=Layout.dense(shape))
 
 
 @converts("Reshape")
@@ -112,16 +111,6 @@ def cast(operator: Operator) -> Value:
     return value
 
 
-def _in_one_order(operator: Operator, values: list[Coded]) -> tuple[list[Tensor], View]:
-    """Tensors in a common order of dimensions, and the view of the first."""
-    first = values[0].view
-    alike = all(not v.view.is_reshaped and v.view.order == first.order for v in values)
-    if alike:
-        return [value.tensor for value in values], first
-    tensors = [operator.builder.in_order(value) for value in values]
-    return tensors, View.of(tensors[0].shape, identity(len(tensors[0].shape)))
-
-
 @converts("Concat")
 def concat(operator: Operator) -> Value:
     values = []
@@ -133,35 +122,39 @@ def concat(operator: Operator) -> Value:
     ranks = {len(value.shape) for value in values}
     operator.damaged(len(ranks) != 1, f"its inputs have {sorted(ranks)} dimensions")
     axis = operator.axis(int(operator.attribute("axis")), ranks.pop())
-    tensors, view = _in_one_order(operator, values)
-    position = view.order.index(axis)
-    shape = list(view.tensor_shape)
-    shape[position] = sum(tensor.shape[position] for tensor in tensors)
-    joined = View.of(tuple(shape), view.order)
+    _, order = operator.builder.as_plain(values[0])
+    tensors = [operator.builder.in_dims(value, order) for value in values]
+    position = order.index(axis)
+    shape = list(values[0].shape)
+    shape[axis] = sum(value.shape[axis] for value in values)
+    joined = Layout.dense(shape, order)
     if len({tensor.encoding for tensor in tensors}) == 1:
         tensor = operator.builder.emit(Concatenation, tensors, tensors[0].encoding, axis=position)
-        return replace(values[0], tensor=tensor, view=joined)
+        return replace(values[0], tensor=tensor, layout=joined)
     operator.require(not any(value.raw for value in values), "it joins codes of different scales")
-    source = ConcatSource(operator.builder, tensors, position, shape[-1])
-    return Pending(source, Chain.start(shape[-1]), joined)
+    source = ConcatSource(operator.builder, tensors, position, shape[order[-1]])
+    return Pending(source, Chain.start(source.channels), joined)
 
 
-def _moved(operator: Operator) -> Coded:
-    """The input of an operator that moves elements, in an order that the operator supports."""
+def _moved(operator: Operator) -> tuple[Coded, tuple[int, ...]]:
+    """(input of an operator that moves elements, order of its tensor's dimensions)."""
     value = operator.value(0)
     if not isinstance(value, Coded):
         raise operator.unquantized(0)
-    if not value.view.is_reshaped:
-        return value
-    tensor = operator.builder.in_order(value)
-    return replace(value, tensor=tensor, view=View.of(tensor.shape, identity(len(tensor.shape))))
+    tensor, order = operator.builder.as_plain(value)
+    return replace(value, tensor=tensor, layout=Layout.dense(value.shape, order)), order
+
+
+def _made(value: Coded, tensor: Tensor, order: Sequence[int]) -> Coded:
+    """A value of the same codes, moved into another tensor."""
+    return replace(value, tensor=tensor, layout=from_order(tensor, order).layout)
 
 
 @converts("Pad")
 def pad(operator: Operator) -> Value:
     mode = operator.attribute("mode", "constant")
     operator.require(mode == "constant", f"mode '{mode}' is not supported", "Pad with a constant.")
-    value = _moved(operator)
+    value, order = _moved(operator)
     rank = len(value.shape)
     pads = operator.array(1, "pads").reshape(-1).tolist() if operator.has(1) else operator.integers_of("pads", ())
     axes = range(rank)
@@ -171,10 +164,10 @@ def pad(operator: Operator) -> Value:
     operator.require(min(pads, default=0) >= 0, f"negative pads {pads}")
     amounts = {axis: (int(pads[i]), int(pads[i + len(axes)])) for i, axis in enumerate(axes)}
     fill = operator.scalar(2, "value") if operator.has(2) else float(operator.attributes.get("value", 0.0))
-    paddings = tuple(amounts.get(axis, (0, 0)) for axis in value.view.order)
+    paddings = tuple(amounts.get(axis, (0, 0)) for axis in order)
     code = _fill_code(operator, value, fill)
     tensor = operator.builder.emit(Pad, [value.tensor], value.tensor.encoding, paddings=paddings, value=code)
-    return replace(value, tensor=tensor, view=View.of(tensor.shape, value.view.order))
+    return _made(value, tensor, order)
 
 
 def _fill_code(operator: Operator, value: Coded, fill: float) -> int:
@@ -196,7 +189,7 @@ def _fill_code(operator: Operator, value: Coded, fill: float) -> int:
 
 @converts("Slice")
 def slice_(operator: Operator) -> Value:
-    value = _moved(operator)
+    value, order = _moved(operator)
     shape = value.shape
     if operator.has(1):
         starts, ends = (operator.array(i, "range").reshape(-1).tolist() for i in (1, 2))
@@ -213,7 +206,7 @@ def slice_(operator: Operator) -> Value:
         stop = None if step < 0 and end < -shape[where] else int(end)
         walks[where] = range(shape[where])[slice(int(start), stop, int(step))]
         operator.require(len(walks[where]) > 0, "an empty result")
-    turned = [walks[axis] for axis in value.view.order]
+    turned = [walks[axis] for axis in order]
     tensor = operator.builder.emit(
         StridedSlice,
         [value.tensor],
@@ -223,12 +216,12 @@ def slice_(operator: Operator) -> Value:
         count=tuple(len(walk) for walk in turned),
         axes=tuple(range(len(turned))),
     )
-    return replace(value, tensor=tensor, view=View.of(tensor.shape, value.view.order))
+    return _made(value, tensor, order)
 
 
 @converts("Split")
 def split(operator: Operator) -> Value | list[Value]:
-    value = _moved(operator)
+    value, order = _moved(operator)
     axis = operator.axis(int(operator.attribute("axis", 0)), len(value.shape))
     parts, total = len(operator.output_names), value.shape[axis]
     if operator.has(1):
@@ -237,7 +230,7 @@ def split(operator: Operator) -> Value | list[Value]:
         step = -(-total // parts)
         sizes = list(operator.integers_of("split", [min(step, total - i * step) for i in range(parts)]))
     operator.damaged(sum(sizes) != total or min(sizes) < 1 or len(sizes) != parts, f"parts {sizes} of {total}")
-    position = value.view.order.index(axis)
+    position = order.index(axis)
     starts = np.cumsum([0, *sizes[:-1]]).tolist()
     results: list[Value] = []
     for start, size in zip(starts, sizes, strict=True):
@@ -251,7 +244,7 @@ def split(operator: Operator) -> Value | list[Value]:
             begin=begin,
             step=(1,) * len(shape),
             count=count,
-            axes=identity(len(shape)),
+            axes=tuple(range(len(shape))),
         )
-        results.append(replace(value, tensor=tensor, view=View.of(tensor.shape, value.view.order)))
+        results.append(_made(value, tensor, order))
     return results

@@ -133,7 +133,7 @@ def as_int8(builder: Builder, tensor: Tensor, what: str) -> Tensor:
     encoding = Affine("int8", tensor.integer.scale, (zero,))
     if tensor.is_constant:
         codes = tensor.integer.integers(np.asarray(tensor.data)) + zero
-        return builder.constant(tensor.name, codes, encoding)
+        return builder.constant_tensor(tensor.name, codes, encoding)
     epilogue = Rescale((1,), (zero,), (0,), low + zero, high + zero)
     return builder.emit(Requantize, [tensor], encoding, epilogue=epilogue)
 

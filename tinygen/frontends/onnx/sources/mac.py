@@ -103,7 +103,7 @@ class MacSource:
         axis = 0 if len(scales) > 1 else None
         wide = "int32" if self.x.dtype == np.int8 else "int64"
         weights, kind, arguments = self._tflite_operator()
-        added = self.builder.constant(f"{self.name}/bias", bias, Affine(wide, scales, (0,) * len(scales), axis))
+        added = self.builder.constant_tensor(f"{self.name}/bias", bias, Affine(wide, scales, (0,) * len(scales), axis))
         return self.builder.emit(kind, [self.x, weights, added], encoding, epilogue=Tflite(activation), **arguments)
 
     def _tflite_operator(self) -> tuple[Tensor, Any, dict[str, Any]]:
