@@ -224,8 +224,8 @@ def inspect(
 
     Args:
         model: a file.
-        calibration: inputs for a float .pt2 file.
-        layout: how images lie in them; None: "nchw", as PyTorch has them.
+        calibration: inputs for a float .pt2 or .onnx file.
+        layout: how images lie in them; None: as the model takes them, "nchw".
         inputs: count over these which channels gates choose.
         on: a board; says how gated layers are computed there.
         trust_pickle: read a .pt2 file that may run code when it is read.

@@ -96,15 +96,30 @@ static inline float tg_softplus(float x)
     return (x < 0.0f ? 0.0f : x) + s * p;
 }
 
-/* x times the normal distribution's integral up to x. Abramowitz and Stegun, 7.1.26: erfc(a), error below 1.5e-7. */
-static inline float tg_gelu(float x)
+/* 1 - erf(a) for a >= 0. Abramowitz and Stegun, 7.1.26; error below 1.5e-7. */
+static inline float tg_erfc(float a)
 {
-    const float a = (x < 0.0f ? -x : x) * 0.707106781f;
     const float t = 1.0f / (1.0f + 0.3275911f * a);
     const float p =
         t * (0.254829592f + t * (-0.284496736f + t * (1.421413741f + t * (-1.453152027f + t * 1.061405429f))));
-    const float tail = 0.5f * p * tg_exp(-a * a);
+    return p * tg_exp(-a * a);
+}
+
+/* x times the normal distribution's integral up to x. */
+static inline float tg_gelu(float x)
+{
+    const float tail = 0.5f * tg_erfc((x < 0.0f ? -x : x) * 0.707106781f);
     return x * (x < 0.0f ? tail : 1.0f - tail);
+}
+
+/* The error function; near zero 2 / sqrt(pi) times its series, as 1 - erfc(x) would cancel. */
+static inline float tg_erf(float x)
+{
+    const float a = x < 0.0f ? -x : x;
+    const float s = a * a;
+    const float near = a * (1.12837917f + s * (-3.76126389e-1f + s * (1.12837917e-1f + s * -2.68661706e-2f)));
+    const float e = a < 0.25f ? near : 1.0f - tg_erfc(a);
+    return x < 0.0f ? -e : e;
 }
 
 /* The same by tanh (Hendrycks and Gimpel, 2016): x / 2 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))). */

@@ -161,7 +161,7 @@ def operators() -> str:
         ", ".join(in_tflite) + ".",
         f"Custom ones, of Larq Compute Engine: {', '.join(f'`{name}`' for name in custom)}.",
         f"## ONNX: {len(of_onnx())} operators",
-        "In QDQ form, as QLinear operators, or between QONNX quantizers.",
+        "Of float models, in QDQ form, as QLinear operators, or between QONNX quantizers.",
         ", ".join(f"`{name}`" for name in of_onnx()) + ".",
         f"## PyTorch: {len(aten)} operators of an exported program",
         "Names are ATen's, without their overload. `quantized_decomposed` ones are those of the PT2E flow.",

@@ -50,6 +50,13 @@ class OnnxNet:
         self.nodes.append(helper.make_node(kind, list(inputs), [output], label, domain=domain, **attributes))
         return output
 
+    def several(self, kind: str, count: int, *inputs: str, **attributes: Any) -> list[str]:
+        """The outputs of a node with `count` of them."""
+        first = self.node(kind, *inputs, **attributes)
+        outputs = [first, *(f"{first}_{index}" for index in range(1, count))]
+        self.nodes[-1].output[:] = outputs
+        return outputs
+
     def quantize(self, x: str, scale: float, zero: int = 0, dtype: str = "int8") -> str:
         """QuantizeLinear and DequantizeLinear."""
         parameters = self.constant(scale), self.constant(zero, dtype)

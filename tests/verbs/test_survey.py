@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from onnx import TensorProto
 
 from tests.support.command_line import call as tinygen
+from tests.support.onnx_models import OnnxNet
 from tinygen.api import survey
 from tinygen.demo import MODEL
 from tinygen.errors import TinygenError
@@ -36,6 +39,21 @@ def test_a_folder(folder: Path) -> None:
     assert not (first.enters or second.enters or third.enters) and third.fix
     assert [cause.models for cause in found.causes] == [2, 1]
     assert found.entering == 1
+
+
+def test_float_models_are_calibrated_with_noise(tmp_path: Path) -> None:
+    """To see whether they can be quantized: an image, and a sequence of positions in a table."""
+    for name, kind in (("reads", "Sigmoid"), ("does_not", "Tan")):
+        net = OnnxNet()
+        x = net.input("batch", 3, 5, 4)
+        (tmp_path / f"{name}.onnx").write_bytes(net.content(net.node(kind, x)))
+    net = OnnxNet()
+    x = net.input(1, 6, dtype=TensorProto.INT64)
+    (tmp_path / "table.onnx").write_bytes(net.content(net.node("Gather", net.constant(np.eye(7, 4)), x)))
+    no, yes, table = survey([tmp_path], board="f746zg").models
+    assert not no.enters and "nothing quantizes" in no.what
+    assert yes.enters and table.enters
+    assert (yes.layers, table.layers) == (1, 1) and table.arena_bytes
 
 
 def test_on_a_board_kernels_are_chosen(folder: Path) -> None:

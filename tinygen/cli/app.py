@@ -232,7 +232,7 @@ def verify(
     clip: Clip = False,
     as_json: Json = False,
 ) -> None:
-    """Compare LiteRT, integer semantics, host C and board, bit for bit."""
+    """Compare LiteRT or ONNX Runtime, semantics, C and board bitwise."""
     from tinygen.api import verify
     from tinygen.verbs.build import BuildOptions
 

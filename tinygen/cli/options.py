@@ -84,7 +84,9 @@ GatedLayers = Annotated[
 ]
 Calibration = Annotated[
     Path | None,
-    typer.Option(metavar="X", help="Inputs (.npy, .npz) to quantize a float .pt2 with; images as PyTorch has them."),
+    typer.Option(
+        metavar="X", help="Inputs (.npy, .npz) to quantize a float .pt2 or .onnx with; images as it takes them."
+    ),
 ]
 TrustPickle = Annotated[
     bool,
@@ -122,7 +124,7 @@ CalibrationLayout = Annotated[
     typer.Option(
         "--layout",
         metavar="nchw|nhwc",
-        help="Order of the dimensions of --calibration; default: as PyTorch has images, nchw.",
+        help="Order of the dimensions of --calibration; default: as the model takes images, nchw.",
     ),
 ]
 Clip = Annotated[

@@ -179,6 +179,7 @@ def verify_tables(report: VerifyReport) -> RenderableType:
             first,
         )
     notes = [Text(), _library_table(report)] if report.library_outputs is not None else []
+    notes += [Text(), Text(str(report.onnx))] if report.onnx is not None else []
     notes += [Text(), _quantization_table(report.quantization)] if report.quantization is not None else []
     if report.accuracy is None:
         return Group(pairs, *notes)
@@ -189,9 +190,9 @@ def verify_tables(report: VerifyReport) -> RenderableType:
 
 
 def _quantization_table(loss: QuantizationLoss) -> RenderableType:
-    """What PyTorch's float network gives beside the integer one, and the layers where most is lost."""
+    """What the float network gives beside the integer one, and the layers where most is lost."""
     same = "" if loss.same is None else f"same answer for {loss.same} of {loss.samples} samples, "
-    title = f"Beside PyTorch: {same}{loss.signal_to_noise:.1f} dB signal to noise"
+    title = f"Beside {loss.runtime}: {same}{loss.signal_to_noise:.1f} dB signal to noise"
     if not loss.layers:
         return Text(title)
     layers = Sheet(title, [name("most is lost in"), name("kind"), number("alone"), number("so far")])

@@ -11,18 +11,21 @@ from tinygen.frontends.layouts import Layout
 from tinygen.frontends.memory import MemoryModel, only_graph
 from tinygen.frontends.names import check_c_name
 from tinygen.frontends.onnx import load_onnx
+from tinygen.frontends.ptq.samples import Noise
 from tinygen.frontends.tflite import load_tflite
 from tinygen.frontends.tg import load_tg_network
 from tinygen.ir.graph import Graph
 from tinygen.ir.network import Network
 
-_READERS = {".onnx": load_onnx}
-SUFFIXES = (".tflite", *_READERS, ".tg", ".pt2")
+SUFFIXES = (".tflite", ".onnx", ".tg", ".pt2")
 """Of the files that are read."""
 
 
 def load_model(
-    path: Path | MemoryModel, name: str | None = None, calibration: Path | None = None, trust_pickle: bool = False
+    path: Path | MemoryModel,
+    name: str | None = None,
+    calibration: Path | Noise | None = None,
+    trust_pickle: bool = False,
 ) -> Graph:
     """The Graph of a model that is not switchable; arguments and errors are those of `load_network`.
 
@@ -36,7 +39,7 @@ def load_model(
 def load_network(
     path: Path | MemoryModel,
     name: str | None = None,
-    calibration: Path | None = None,
+    calibration: Path | Noise | None = None,
     layout: Layout | None = None,
     trust_pickle: bool = False,
     in_float: bool = False,
@@ -47,8 +50,8 @@ def load_network(
         path: a .tflite or .onnx file, a .tg file (`tinygen.save`), a .pt2 file (`torch.export.save`), or a model made
             in memory.
         name: C identifier for the model; by default made from the file's name, or the one a .tg was saved with.
-        calibration: .npy or .npz of inputs as the PyTorch module takes them, to quantize a float .pt2 with.
-        layout: how images lie in it; None: as the module takes them, NCHW.
+        calibration: .npy or .npz of inputs as the model takes them, or noise, to quantize a float .pt2 or .onnx with.
+        layout: how images lie in it; None: as the model takes them, NCHW.
         trust_pickle: read a .pt2 file that may run code when it is read.
         in_float: compute layers of float activations and integer weights (hybrid ones of .tflite) in float32.
 
@@ -74,19 +77,19 @@ def load_network(
         with optional_imports(str(path)):
             from tinygen.frontends.torch.file import load_pt2
         return Network.of(load_pt2(path, checked, calibration, layout, trust_pickle))
+    if suffix == ".onnx":
+        return Network.of(load_onnx(path, checked, calibration, layout))
     if calibration is not None:
         raise TinygenError("takes no calibration: it is quantized already", where=str(path))
     if suffix == ".tg":
         return load_tg_network(path, checked)
-    if suffix == ".tflite":
-        return Network.of(load_tflite(path, checked, in_float=in_float))
-    if suffix not in _READERS:
+    if suffix != ".tflite":
         raise UnsupportedError(
             f"cannot tell what a '{path.suffix}' file holds",
             where=str(path),
             fix=f"tinygen reads {', '.join(SUFFIXES)} files.",
         )
-    return Network.of(_READERS[suffix](path, checked))
+    return Network.of(load_tflite(path, checked, in_float=in_float))
 
 
 def _named(network: Network, name: str) -> Network:

@@ -49,7 +49,7 @@ class BuildOptions:
         flash_bytes: the largest firmware allowed; the fastest kernels are used that fit. None: what the board holds.
         weights: "flash", or "ram": copied there at start-up, where reading them is faster; "auto": see
             `tinygen.verbs.weights`.
-        calibration: inputs to quantize a float PyTorch model with, see `load_model`.
+        calibration: inputs to quantize a float PyTorch or ONNX model with, see `load_model`.
         layout: how images lie in them, see `load_network`.
         trust_pickle: read a .pt2 file that may run code when it is read.
         in_float: compute a hybrid .tflite model in float32, see `load_network`.

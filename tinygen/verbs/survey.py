@@ -6,11 +6,14 @@ import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tinygen.errors import TinygenError
 from tinygen.frontends.load import SUFFIXES, load_network
+from tinygen.frontends.ptq.quantize import CalibrationMissingError
+from tinygen.frontends.ptq.samples import Noise
 from tinygen.ir.branch import all_graphs
 from tinygen.ir.network import Network
 
@@ -128,7 +131,7 @@ def survey(
     """Reads each file; with a board, also chooses kernels and plans memory.
 
     Args:
-        files: models; float .pt2 files are not quantized, since calibration data differ from model to model.
+        files: models; float .pt2 and .onnx files are quantized with noise for calibration, to see whether they can be.
         board: its name or file.
         kernels: the family of kernels for it.
         trust_pickle: see `load_network`.
@@ -140,7 +143,11 @@ def survey(
 
     def read(file: Path) -> Network:
         hybrid = in_float and file.suffix.lower() == ".tflite"
-        return load_network(file, trust_pickle=trust_pickle, in_float=hybrid)
+        load = partial(load_network, file, trust_pickle=trust_pickle, in_float=hybrid)
+        try:
+            return load()
+        except CalibrationMissingError:
+            return load(calibration=Noise())
 
     for done, file in enumerate(files):
         if progress is not None:

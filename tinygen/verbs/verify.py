@@ -12,10 +12,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from tinygen.builds.arrays import AS_IT_IS, Inputs, Reading, Samples, load_reals, load_samples
+from tinygen.builds.arrays import AS_IT_IS, Inputs, Reading, Samples, load_samples
 from tinygen.builds.compare import Comparison, Mismatch, class_count, correct, decision_threshold, differing
 from tinygen.builds.gates import GateEntry
 from tinygen.builds.library import LayerDifference, LibrarySemantics, library_semantics
+from tinygen.builds.onnx_runtime import OnnxAgreement
 from tinygen.builds.oracle import LiteRt
 from tinygen.builds.oracle_names import Oracle
 from tinygen.builds.plain import to_plain
@@ -33,6 +34,7 @@ from tinygen.passes.litert_arithmetic import Arithmetic
 from tinygen.passes.pipeline import simplify
 from tinygen.targets.boards import load_board
 from tinygen.verbs.build import BuildOptions, BuildReport, build, read_source
+from tinygen.verbs.quantization import beside_onnx, quantization_loss
 
 Progress = Callable[[str, int, int], None]
 
@@ -76,6 +78,7 @@ class VerifyReport:
         gated_layers: of the board, how each is computed.
         quantization: what the model's own float network gives on these inputs, beside the integer network made of it;
             None for models that were quantized before tinygen read them.
+        onnx: how a quantized .onnx file agrees with ONNX Runtime; differences are no mismatches.
     """
 
     model: str
@@ -88,6 +91,7 @@ class VerifyReport:
     warnings: tuple[str, ...] = ()
     gated_layers: tuple[GateEntry, ...] = ()
     quantization: QuantizationLoss | None = None
+    onnx: OnnxAgreement | None = None
 
     @property
     def identical(self) -> bool:
@@ -111,6 +115,7 @@ class VerifyReport:
             "warnings": list(self.warnings),
             **({"gated_layers": to_plain(self.gated_layers)} if self.gated_layers else {}),
             **({"quantization": self.quantization.as_json()} if self.quantization else {}),
+            **({"onnxruntime": self.onnx.as_json()} if self.onnx else {}),
             "library": None
             if self.library_outputs is None
             else {
@@ -142,7 +147,6 @@ class VerifyOptions:
 
 
 _USUAL = VerifyOptions()
-_PYTORCH = "pytorch"
 
 
 def verify(
@@ -197,10 +201,11 @@ def verify(
             library = library_semantics(one.graph, manifest.section(label or None))
             trial = _Trial(litert, one.graph, samples, devices, oracles.chosen, oracles.home, library, label)
             parts.append(trial.run(progress))
-    quantization = _quantization(model, first, inputs, options, how.reading, samples)
+    beside = beside_onnx(model, first, samples)
+    quantization = quantization_loss(model, first, inputs, options, how.reading, samples)
     right = {name: n for part in parts for name, n in part.right.items()}
     if quantization is not None and quantization.float_correct is not None:
-        right = {_PYTORCH: quantization.float_correct} | right
+        right = {quantization.runtime.lower().replace(" ", ""): quantization.float_correct} | right
     return VerifyReport(
         model=model.name if isinstance(model, MemoryModel) else str(model),
         board=options.board,
@@ -209,9 +214,10 @@ def verify(
         accuracy=None if samples.labels is None else right,
         library=tuple(difference for part in parts for difference in part.library),
         library_outputs=_added([part.library_outputs for part in parts if part.library_outputs is not None]),
-        warnings=(*manifest.warnings, *oracles.notes),
+        warnings=(*manifest.warnings, *oracles.notes, *beside.notes),
         gated_layers=manifest.gated_layers,
         quantization=quantization,
+        onnx=beside.agreement,
     )
 
 
@@ -234,19 +240,6 @@ def _oracles(litert: Callable[..., LiteRt], graph: Graph, asked: Sequence[Oracle
     found, notes = sound_oracles(litert, graph, tuple(dict.fromkeys((*asked, home))))
     chosen = tuple(one for one in found if one in asked) or found
     return _Oracles(chosen, home if home in found or not found else found[0], notes)
-
-
-def _quantization(
-    model: Path | MemoryModel, graph: Graph, inputs: Inputs, options: BuildOptions, reading: Reading, samples: Samples
-) -> QuantizationLoss | None:
-    """A float .pt2 file's own network, computed by PyTorch, beside the graph; None for other models."""
-    if not isinstance(model, Path) or model.suffix.lower() != ".pt2":
-        return None
-    from tinygen.frontends.torch.compare import program_loss
-    from tinygen.frontends.torch.file import load_program
-
-    reals = load_reals(inputs, [graph.tensors[name] for name in graph.inputs], reading, len(samples))
-    return program_loss(load_program(model, options.trust_pickle), graph, reals, samples.labels)
 
 
 def _built(model: Path | MemoryModel, folder: Path, options: BuildOptions, board: str) -> BuildReport:

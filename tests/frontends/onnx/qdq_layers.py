@@ -161,7 +161,7 @@ LAYERS = {
         IMAGE,
         lambda n, x: q(n, n.node("Clip", n.node("Add", x, q(n, x)), n.constant(-1.2), n.constant(1.5)), 0.071),
     ),
-    "product": (("mul",), IMAGE, lambda n, x: q(n, n.node("Mul", x, x), 0.0377)),
+    "square": (("lookup",), IMAGE, lambda n, x: q(n, n.node("Mul", x, x), 0.0377)),
     "quantized constant added": (
         ("add",),
         IMAGE,
@@ -189,12 +189,12 @@ LAYERS = {
         IMAGE,
         lambda n, x: q(n, n.node("Concat", x, q(n, x, 0.0813), axis=1), 0.0912),
     ),
-    "sigmoid": (("logistic",), IMAGE, lambda n, x: q(n, n.node("Sigmoid", x), 1 / 256, -128)),
-    "tanh": (("tanh",), IMAGE, lambda n, x: q(n, n.node("Tanh", x), 1 / 128, 0)),
-    "hard swish": (("hard_swish",), IMAGE, lambda n, x: q(n, n.node("HardSwish", x))),
-    "gelu": (("gelu",), IMAGE, lambda n, x: q(n, n.node("Gelu", x), 0.0217, -100)),
-    "gelu, tanh": (("gelu",), IMAGE, lambda n, x: q(n, n.node("Gelu", x, approximate="tanh"), 0.0217, -100)),
-    "elu": (("elu",), IMAGE, lambda n, x: q(n, n.node("Elu", x))),
+    "sigmoid": (("lookup",), IMAGE, lambda n, x: q(n, n.node("Sigmoid", x), 1 / 256, -128)),
+    "tanh": (("lookup",), IMAGE, lambda n, x: q(n, n.node("Tanh", x), 1 / 128, 0)),
+    "hard swish": (("lookup",), IMAGE, lambda n, x: q(n, n.node("HardSwish", x))),
+    "gelu": (("lookup",), IMAGE, lambda n, x: q(n, n.node("Gelu", x), 0.0217, -100)),
+    "gelu, tanh": (("lookup",), IMAGE, lambda n, x: q(n, n.node("Gelu", x, approximate="tanh"), 0.0217, -100)),
+    "elu": (("lookup",), IMAGE, lambda n, x: q(n, n.node("Elu", x))),
     "twice as large": (
         ("resize_nearest_neighbor",),
         IMAGE,
@@ -203,14 +203,14 @@ LAYERS = {
     "larger by sizes": (
         ("resize_nearest_neighbor",),
         IMAGE,
-        lambda n, x: resized(n, x, [1, 4, 9, 8], "asymmetric", "floor"),
+        lambda n, x: resized(n, x, [1, 4, 13, 21], "asymmetric", "floor"),
     ),
     "corners aligned": (
         ("resize_nearest_neighbor",),
         IMAGE,
         lambda n, x: resized(n, x, [1, 4, 12, 11], "align_corners", "round_prefer_ceil"),
     ),
-    "leaky relu": (("leaky_relu",), IMAGE, lambda n, x: q(n, n.node("LeakyRelu", x, alpha=0.1))),
+    "leaky relu": (("lookup",), IMAGE, lambda n, x: q(n, n.node("LeakyRelu", x, alpha=0.1))),
     "softmax, another scale": (("softmax", "quantize"), (10,), lambda n, x: q(n, n.node("Softmax", x), 0.0041, -128)),
     "pad": (("pad",), IMAGE, lambda n, x: n.node("Pad", x, n.constant([0, 0, 1, 2, 0, 0, 0, 1], "int64"))),
     "pad with a value": (
@@ -243,12 +243,9 @@ LAYERS = {
     "two activations": (("batch_matmul",), (6, 6), lambda n, x: q(n, n.node("MatMul", x, x), 0.21)),
 }
 # TFLite's arithmetic for these rounds to a fraction of a code first (multipliers of 1/8 to 1/32), averages codes (ties
-# away from zero), or has fixed-point functions of its own: more than 1 % of codes differ, by one.
+# away from zero), or has a fixed-point softmax of its own: more than 1 % of codes differ, by one.
 WITHIN_ONE = {
     "softmax, another scale",
-    "hard swish",
-    "leaky relu",
-    "product",
     "average pool, inside",
     "average pool, same encoding",
     "global average pool",

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from tests.support.onnx_models import COMPARISONS, OnnxNet, _session
-from tinygen.errors import UnsupportedError
 from tinygen.frontends.onnx import read_onnx
 from tinygen.ir.interpreter import evaluate
 
@@ -83,13 +82,16 @@ def test_extremes(kind: str) -> None:
     compare_with_onnx_runtime(net, outputs, {"x": codes})
 
 
-def test_refused() -> None:
-    net = OnnxNet()
-    x = net.quantize(net.input(*SHAPE), SCALE, ZERO)
-    with pytest.raises(UnsupportedError, match="a constant of 8 elements"):
-        read_onnx(net.content(net.node("Greater", x, net.constant(np.zeros(8)))))
-    net = OnnxNet()
-    x = net.quantize(net.input(*SHAPE), SCALE, ZERO)
-    rows = net.node("ReduceMax", x, net.constant([3], "int64"))
-    with pytest.raises(UnsupportedError, match=r"it compares \[1, 2, 16, 8\] with \[1, 2, 16, 1\]"):
-        read_onnx(net.content(net.node("Less", x, rows)))
+def test_operands_that_codes_do_not_compare_with() -> None:
+    """Several numbers, and rows: compared as floats."""
+    for build in (
+        lambda n, x: n.node("Greater", x, n.constant(np.linspace(-1, 1, 8))),
+        lambda n, x: n.node("Less", x, n.node("ReduceMax", n.node("Neg", x), n.constant([3], "int64"))),
+    ):
+        net = OnnxNet()
+        content = net.content(build(net, net.quantize(net.input(*SHAPE), SCALE, ZERO)))
+        codes = np.random.default_rng(3).integers(-128, 128, SHAPE).astype(np.int8)
+        real = (codes.astype(np.float32) - ZERO) * np.float32(SCALE)
+        wanted = _session(content).run(None, {"x": real})[0]
+        found = evaluate(read_onnx(content, "net"), [codes.transpose(0, 2, 3, 1)])[0]
+        assert np.array_equal(found.transpose(0, 3, 1, 2), wanted)

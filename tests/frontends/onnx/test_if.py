@@ -160,7 +160,6 @@ REFUSED = {
     "gives a float that nothing quantizes": (relu, unquantized),
     "other shapes or quantization": (relu, other_scale),
     "a branch reads 'nowhere'": (relu, reads_nothing_known),
-    "a branch reads 'x', a float": (relu, reads_a_float),
     "more than 8 branches within each other": (deep(8), relu),
 }
 
@@ -170,6 +169,16 @@ def test_refused(message: str) -> None:
     with pytest.raises(TinygenError) as caught:
         read_onnx(model(*REFUSED[message]))
     assert message in str(caught.value)
+
+
+def test_a_branch_reads_a_float() -> None:
+    """An input that is quantized for one branch only stays float."""
+    graph = read_onnx(without_inner(model(relu, reads_a_float)))
+    image = graph.tensors["x"]
+    assert image.is_float and [op.KIND for op in graph.ops][:2] == ["quantize", "branch"]
+    feed = np.random.default_rng(1).normal(0, 1, image.shape).astype(np.float32)
+    codes = [evaluate(graph, [np.array([flag]), feed]) for flag in (False, True)]
+    assert np.abs(codes[0][0].astype(int) - codes[1][0]).max() <= 1
 
 
 def test_a_computed_condition_is_refused() -> None:

@@ -41,22 +41,12 @@ def kernel(net: OnnxNet) -> str:
 
 
 REFUSED: dict[str, Callable[[], bytes]] = {
-    # Not quantized.
-    "its input 0 ('x') is a float that nothing quantizes": lambda: plain(
-        lambda n, x: n.node("Conv", x, kernel(n), name="first")
-    ),
-    "its input 1 ('c_4') is a constant": lambda: layer(
-        lambda n, x: n.node("Conv", x, n.constant(np.ones((5, 4, 3, 3))))
-    ),
-    "its input 0 ('conv_8') is a float that nothing quantizes": lambda: layer(
-        lambda n, x: n.node("Sigmoid", n.node("Conv", x, kernel(n)))
-    ),
-    "input 'x': nothing quantizes this input": lambda: q_of_constant(),
-    "does not depend on a quantized input": lambda: plain(lambda n, x: n.node("Identity", x)),
-    "gives a float that nothing quantizes": lambda: layer(lambda n, x: n.node("Sigmoid", x)),
-    "input 'x' is quantized in two ways": lambda: plain(
-        lambda n, x: q(n, n.node("Add", n.quantize(x, 0.1), n.quantize(x, 0.2)))
-    ),
+    # Floats and integers where codes are wanted.
+    "its input 0 ('x') is a float that nothing quantizes": lambda: plain(lambda n, x: n.node("Tan", x, name="first")),
+    "input 'x': no output depends on it": lambda: q_of_constant(),
+    "is an input": lambda: plain(lambda n, x: n.node("Identity", x)),
+    "output 'relu_0': is given twice": lambda: given_twice(),
+    "its input 0 ('codes') holds integers": lambda: of_integers(),
     "dequantized with another scale": lambda: plain(
         lambda n, x: n.node(
             "DequantizeLinear",
@@ -65,7 +55,6 @@ REFUSED: dict[str, Callable[[], bytes]] = {
             n.constant(0, "int8"),
         )
     ),
-    "its result first": lambda: layer(lambda n, x: q(n, n.node("Mul", n.node("Sigmoid", x), n.constant(2.0)))),
     # Quantized in ways that tinygen has not.
     "activations quantized with 4 scales": lambda: plain(
         lambda n, x: n.node("QuantizeLinear", x, n.constant(np.ones(4)), n.constant(np.zeros(4), "int8"), axis=1)
@@ -100,36 +89,46 @@ REFUSED: dict[str, Callable[[], bytes]] = {
         lambda n, x: n.bipolar(n.node("MatMul", x, n.weights(np.full((140000, 1), 127), 1.0))), 140000
     ),
     "cannot be followed by a quantizer to binary": lambda: layer(lambda n, x: n.bipolar(n.node("Sigmoid", x))),
-    "differs along more than the channels": lambda: layer(
-        lambda n, x: q(n, n.node("Add", x, n.constant(np.ones((1, 4, 6, 1)))))
-    ),
     "a quantizer clamped to 5.0..5.0": lambda: plain(lambda n, x: n.clipped(x, 0.1, 5, 5)),
     # Operators and attributes.
-    "mode linear": lambda: layer(lambda n, x: n.node("Resize", x, "", n.constant([1, 1, 2, 2]), mode="linear")),
-    "Resize images only": lambda: layer(lambda n, x: n.node("Resize", x, "", n.constant([1, 2, 2, 2]))),
-    "no rule of TFLite gives its pixels": lambda: layer(
-        lambda n, x: n.node("Resize", x, "", n.constant([1, 1, 1.5, 1]), nearest_mode="ceil")
+    "mode bilinear": lambda: layer(lambda n, x: n.node("Resize", x, "", n.constant([1, 1, 2, 2]), mode="bilinear")),
+    "coordinate_transformation_mode tf_crop_and_resize": lambda: layer(
+        lambda n, x: n.node(
+            "Resize",
+            x,
+            n.constant([0, 0, 0.2, 0.2, 1, 1, 0.8, 0.8]),
+            n.constant([1, 1, 0.5, 0.5]),
+            mode="linear",
+            coordinate_transformation_mode="tf_crop_and_resize",
+        )
     ),
-    "Only ELU with alpha 1": lambda: layer(lambda n, x: q(n, n.node("Elu", x, alpha=0.5))),
-    "operator Erf is not supported": lambda: layer(lambda n, x: n.node("Erf", x)),
+    "a query to which every key is hidden": lambda: plain(
+        lambda n, x: n.node("Attention", x, x, x, n.constant(np.eye(6, k=9), "bool")), 1, 4, 6, 5
+    ),
+    "its attribute softcap": lambda: plain(lambda n, x: n.node("Attention", x, x, x, softcap=2.0)),
+    "a quotient of integers": lambda: quotient_of_integers(),
+    "operator LSTM is not supported": lambda: layer(lambda n, x: n.node("LSTM", x)),
+    "operator ConvInteger is not supported": lambda: layer(lambda n, x: n.node("ConvInteger", x, kernel(n))),
     f"operator FloatQuant of domain '{QONNX}' is not supported": lambda: layer(
         lambda n, x: n.node("FloatQuant", x, domain=QONNX)
     ),
-    "is not NCHW": lambda: layer(lambda n, x: n.node("MaxPool", x, kernel_shape=[3]), 8),
+    "a pool over [1, 8]": lambda: layer(lambda n, x: n.node("MaxPool", x, kernel_shape=[3]), 8),
     "a dilated pool": lambda: layer(lambda n, x: n.node("MaxPool", x, kernel_shape=[2, 2], dilations=[2, 2])),
     "padded by (0, 1) rows": lambda: layer(
         lambda n, x: q(n, n.node("AveragePool", x, kernel_shape=[3, 3], pads=[0, 0, 1, 0]))
     ),
+    "mode 'fold' is not supported": lambda: layer(
+        lambda n, x: n.node("Pad", x, n.constant([0, 0, 1, 1, 0, 0, 1, 1], "int64"), mode="fold")
+    ),
     "ceil_mode together with count_include_pad": lambda: layer(
-        lambda n, x: q(n, n.node("AveragePool", x, kernel_shape=[3, 3], ceil_mode=1, count_include_pad=1))
+        lambda n, x: n.node("AveragePool", x, kernel_shape=[3, 3], pads=[1, 1, 1, 1], ceil_mode=1, count_include_pad=1)
     ),
-    "mode 'reflect' is not supported": lambda: layer(
-        lambda n, x: n.node("Pad", x, n.constant([0, 0, 1, 1, 0, 0, 1, 1], "int64"), mode="reflect")
+    "windows of [2, 2, 2] over [1, 4, 6, 5, 3]": lambda: layer(
+        lambda n, x: n.node("MaxPool", x, kernel_shape=[2, 2, 2]), *IMAGE, 3
     ),
-    "which no code of": lambda: layer(
-        lambda n, x: n.node("Pad", x, n.constant([0, 0, 1, 1, 0, 0, 1, 1], "int64"), n.constant(100.0))
-    ),
-    "a mean over axes [1]": lambda: layer(lambda n, x: q(n, n.node("ReduceMean", x, n.constant([1], "int64")))),
+    "an empty result": lambda: layer(lambda n, x: n.node("Slice", x, *(n.constant([v], "int64") for v in (3, 3, 1)))),
+    "positions [9] of 4 elements": lambda: layer(lambda n, x: n.node("Gather", x, n.constant([9], "int64"), axis=1)),
+    "do not fit together": lambda: plain(lambda n, x: n.node("Add", x, n.constant(np.ones(7)))),
     "it is in training mode": lambda: layer(
         lambda n, x: n.node("BatchNormalization", x, *(n.constant(np.ones(4)) for _ in range(4)), training_mode=1)
     ),
@@ -169,6 +168,23 @@ def q_of_constant() -> bytes:
     return net.content(net.quantize(net.input(1, 3, name="y"), 0.1))
 
 
+def given_twice() -> bytes:
+    net = OnnxNet()
+    y = net.node("Relu", net.input(1, 3))
+    return net.content(y, y)
+
+
+def of_integers() -> bytes:
+    net = OnnxNet()
+    return net.content(net.node("Relu", net.input(1, 3, dtype=TensorProto.INT32, name="codes")))
+
+
+def quotient_of_integers() -> bytes:
+    net = OnnxNet()
+    x = net.input(1, 3, dtype=TensorProto.INT32)
+    return net.content(net.node("Div", x, net.constant([2], "int32")))
+
+
 def unread() -> OnnxNet:
     net = OnnxNet()
     net.quantize(net.input(1, 3), 0.1)
@@ -188,8 +204,25 @@ def test_message_names_the_node() -> None:
     with pytest.raises(UnsupportedError) as refusal:
         read_onnx(REFUSED["its input 0 ('x') is a float that nothing quantizes"](), where="net.onnx")
     text = str(refusal.value)
-    assert "Conv 'first' (x [1,4,6,5], dequantizelinear_3 [5,4,3,3] -> conv_4)" in text
-    assert "Quantize inputs and weights" in refusal.value.fix
+    assert "Tan 'first' (x [1,4,6,5] -> tan_0)" in text
+    assert "as a table of codes" in refusal.value.fix
+
+
+@pytest.mark.parametrize(
+    ("kind", "fix"),
+    [
+        ("ConvInteger", "quantize_static"),
+        ("DynamicQuantizeLinear", "--calibration"),
+        ("NonMaxSuppression", "extract_model"),
+        ("GRU", "recurrent"),
+        ("Unheard", "operators.md"),
+    ],
+)
+def test_operators_that_are_not_read_say_what_to_do(kind: str, fix: str) -> None:
+    with pytest.raises(UnsupportedError, match=f"operator {kind} is not supported") as refusal:
+        read_onnx(plain(lambda n, x: n.node(kind, x)))
+    assert fix in refusal.value.fix or (fix == "recurrent" and "over time" in refusal.value.fix)
+    assert "extract_model" not in refusal.value.fix or "['x']" in refusal.value.fix
 
 
 def test_batch_without_a_size_is_one() -> None:

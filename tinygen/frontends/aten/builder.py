@@ -15,12 +15,14 @@ from tinygen.ir.encodings import Affine, Encoding, Float32, Plain
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Node, Op
 from tinygen.ir.ops.concatenation import Concatenation
+from tinygen.ir.ops.gather import Gather
 from tinygen.ir.ops.movement import BroadcastTo, Movement, StridedSlice, Transpose
+from tinygen.ir.ops.pad import Pad
 from tinygen.ir.ops.reshape import Reshape
 from tinygen.ir.tensor import Shape, Tensor
 
 _FLOAT = Float32()
-_MOVING = (Movement, Reshape, Concatenation)
+_MOVING = (Movement, Reshape, Concatenation, Pad, Gather)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,6 @@ What the Graph means, and where that is not what ONNX's floats give:
   code off (folding.py counts them). ONNX's own floats may differ from exact arithmetic at ties, too.
 """
 
-from tinygen.frontends.onnx.reader import load_onnx, read_onnx
+from tinygen.frontends.onnx.file import load_onnx, read_onnx
 
 __all__ = ["load_onnx", "read_onnx"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,6 +24,7 @@ from tinygen.ir.ops.pool_2d import MaxPool2D
 from tinygen.ir.ops.reshape import Reshape
 from tinygen.ir.tensor import Shape, Tensor
 
+_LONGEST_NAME = 48
 _KEEPS_CODES = (Reshape, Transpose, StridedSlice, MaxPool2D, Concatenation)
 
 
@@ -33,11 +35,38 @@ class Builder(aten.Builder):
     Attributes:
         label: name for the next tensors, taken from the file's value; set per node.
         inputs: tensors of the model's inputs.
+        reals: float tensors, by the values whose numbers they hold.
     """
 
     label: str = "value"
     inputs: dict[str, Tensor] = field(default_factory=dict)
+    reals: dict[object, Coded] = field(default_factory=dict)
     _ranges: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    def unique(self, text: str) -> str:
+        """An unused name that can be part of a C identifier; the end of a long one, which says most."""
+        return super().unique(text[-_LONGEST_NAME:])
+
+    def mark(self) -> Callable[[], None]:
+        """A function that takes back everything added from here on."""
+        fields: tuple[Any, ...] = (
+            self.ops,
+            self.tensors,
+            self.inputs,
+            self.reals,
+            self.lengths,
+            self._names,
+            self._ranges,
+        )
+        kept = [copy(part) for part in fields]
+
+        def undo() -> None:
+            self.ops[:] = kept[0]
+            for part, before in zip(fields[1:], kept[1:], strict=True):
+                part.clear()
+                part.update(before)
+
+        return undo
 
     def output_name(self, operator: str) -> str:
         del operator

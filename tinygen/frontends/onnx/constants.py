@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from tinygen.errors import ModelError
-from tinygen.frontends.onnx.registry import STANDARD, Operator
+from tinygen.frontends.onnx.node import STANDARD, Operator
 from tinygen.frontends.onnx.values import Constant, Value
 
-# Not folded: the first three keep codes besides the value; branches read values that are not their inputs.
-_KEPT = ("QuantizeLinear", "DequantizeLinear", "Transpose", "If")
+# Not folded: converters that keep codes besides the value; branches read values that are not their inputs.
+_KEPT = ("QuantizeLinear", "DequantizeLinear", "If")
+_KEEP_CODES = ("Identity", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten")
 
 
 def fold_node(onnx: Any, node: Any, operator: Operator, opset: int) -> list[Value] | None:
@@ -22,7 +24,11 @@ def fold_node(onnx: Any, node: Any, operator: Operator, opset: int) -> list[Valu
         return [Constant(_constant(onnx, operator))]
     if operator.kind == "Shape" and operator.has(0):
         return [_shape(operator)]
+    if operator.kind == "Size" and operator.has(0):
+        return [Constant(np.array(math.prod(operator.value(0).shape), np.int64))]
     known = [value for value in operator.inputs if value is not None]
+    if operator.kind in _KEEP_CODES and isinstance(known[0], Constant) and known[0].codes is not None:
+        return None
     if operator.kind in _KEPT or not known or not all(isinstance(value, Constant) for value in known):
         return None
     arrays = {
@@ -30,10 +36,11 @@ def fold_node(onnx: Any, node: Any, operator: Operator, opset: int) -> list[Valu
         for name, value in zip(operator.input_names, operator.inputs, strict=True)
         if isinstance(value, Constant)
     }
-    return [Constant(np.asarray(result)) for result in _run(onnx, node, arrays, opset)]
+    return [Constant(np.asarray(result)) for result in evaluate_node(onnx, node, arrays, opset)]
 
 
-def _run(onnx: Any, node: Any, arrays: dict[str, np.ndarray], opset: int) -> list[np.ndarray]:
+def evaluate_node(onnx: Any, node: Any, arrays: dict[str, np.ndarray], opset: int) -> list[np.ndarray]:
+    """What ONNX's reference implementation makes of arrays, by the names of the node's inputs."""
     from onnx.reference import ReferenceEvaluator
 
     inputs = [

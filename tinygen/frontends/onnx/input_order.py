@@ -1,4 +1,4 @@
-"""The order of dimensions of a model input."""
+"""The order of dimensions of a model's inputs and outputs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from tinygen.ir.tensor import Shape
 _LOOK_THROUGH = frozenset(
     ("QuantizeLinear", "DequantizeLinear", "Quant", "IntQuant", "BipolarQuant", "Identity", "Cast")
 )
+_REORDERING = frozenset(("Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze"))
 
 
 def input_order(file: Any, name: str, shape: Shape) -> tuple[int, ...]:
@@ -37,6 +38,15 @@ def input_order(file: Any, name: str, shape: Shape) -> tuple[int, ...]:
         reader = _reader(file, reader.output[0]) if reader.output else None
     # Any other transposition is a layer: who feeds the model expects N, H, W, C.
     return order if tuple(turned[i] for i in NHWC) == order else NHWC
+
+
+def is_reordered(file: Any, name: str) -> bool:
+    """Whether a transposition or a new shape is the last thing that happens to a model output."""
+    writers = {output: node for node in file.node for output in node.output}
+    writer = writers.get(name)
+    while writer is not None and writer.op_type in _LOOK_THROUGH:
+        writer = writers.get(writer.input[0])
+    return writer is not None and writer.op_type in _REORDERING
 
 
 def _reader(file: Any, name: str) -> Any:

@@ -4,106 +4,47 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tinygen.errors import ModelError, TinygenError, UnsupportedError
+from tinygen.frontends.aten import operators as aten_operators
 from tinygen.frontends.aten.layout import Layout
-from tinygen.frontends.names import c_name
-from tinygen.frontends.onnx import operators
+from tinygen.frontends.onnx import floats, operators
 from tinygen.frontends.onnx.branches import ReadBranch, free_names
 from tinygen.frontends.onnx.builder import Builder
-from tinygen.frontends.onnx.constants import fold_node
-from tinygen.frontends.onnx.input_order import input_order
+from tinygen.frontends.onnx.constants import evaluate_node, fold_node
+from tinygen.frontends.onnx.input_order import input_order, is_reordered
+from tinygen.frontends.onnx.node import QUANTIZERS, Operator
 from tinygen.frontends.onnx.outputs import settle
-from tinygen.frontends.onnx.registry import Operator, convert
+from tinygen.frontends.onnx.registry import convert
+from tinygen.frontends.onnx.steps import real_of
 from tinygen.frontends.onnx.values import Coded, Constant, GraphInput, Value
 from tinygen.ir.branch import MOST_NESTED
 from tinygen.ir.encodings import Plain
 from tinygen.ir.graph import Graph
 from tinygen.ir.tensor import Shape, Tensor
 
-for _module in pkgutil.iter_modules(operators.__path__):
-    importlib.import_module(f"{operators.__name__}.{_module.name}")
+for _package in (aten_operators, operators, floats):
+    for _module in pkgutil.iter_modules(_package.__path__):
+        importlib.import_module(f"{_package.__name__}.{_module.name}")
 
 MOST_ELEMENTS = 2**31
 
-# Exceptions of the parser and NumPy on inconsistent fields.
-_DAMAGE = (ValueError, IndexError, KeyError, TypeError, OverflowError, AttributeError, RuntimeError, MemoryError)
+DAMAGE = (ValueError, IndexError, KeyError, TypeError, OverflowError, AttributeError, RuntimeError, MemoryError)
+"""Exceptions of the parser and NumPy on inconsistent fields."""
 
 
-def import_onnx() -> Any:
-    """The onnx package.
-
-    Raises:
-        TinygenError: the package is not installed.
-    """
-    try:
-        import onnx
-        import onnx.numpy_helper
-    except ImportError as error:
-        raise TinygenError(
-            "ONNX models are read with the onnx package, which is not installed", fix="pip install 'tinygen[onnx]'"
-        ) from error
-    return onnx
-
-
-def load_onnx(path: Path, name: str | None = None) -> Graph:
-    """Reads an .onnx file.
-
-    Args:
-        path: the file; weights it keeps in other files beside it are read too.
-        name: C identifier for the model; by default made from the file's name.
-
-    Raises:
-        ModelError: the file cannot be read or is damaged.
-        UnsupportedError: it uses an operator, type or shape tinygen lacks, or a float that nothing quantizes.
-        TinygenError: the onnx package is not installed.
-    """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"cannot be read ({error.strerror})", where=str(path)) from error
-    return read_onnx(content, name or c_name(path.stem), str(path), path.parent)
-
-
-def read_onnx(content: bytes, name: str = "model", where: str = "model", folder: Path | None = None) -> Graph:
-    """As `load_onnx`, from bytes.
-
-    Args:
-        content: the file.
-        where: names it in errors.
-        folder: of external weight files.
-    """
-    onnx = import_onnx()
-    try:
-        model = onnx.load_from_string(content)
-        if folder is not None:
-            onnx.load_external_data_for_model(model, str(folder))
-    except Exception as error:  # The parser's own error types vary with its version.
-        raise ModelError(f"is not an ONNX model, or a damaged one ({error})", where=where) from error
-    try:
-        opset = max((e.version for e in model.opset_import if e.domain in ("", "ai.onnx")), default=0)
-        graph = _Reader(onnx, model.graph, opset, name).graph()
-        graph.validate()
-    except TinygenError as error:
-        error.where = f"{where}: {error.where}" if error.where else where
-        raise
-    except _DAMAGE as error:
-        raise ModelError(
-            f"is damaged: its fields disagree ({error})",
-            where=where,
-            fix="Check it with onnx.checker.check_model.",
-        ) from error
-    return graph
-
-
-class _Reader:
+class Reader:
     """Reads one graph of a file.
+
+    Attributes:
+        notes: what a user should know of the graph that was read.
+        inputs, outputs: how each is stored.
 
     Args:
         file: ONNX's graph.
@@ -114,6 +55,14 @@ class _Reader:
         self.onnx, self.file, self.opset, self.name, self.depth = onnx, file, opset, name, depth
         self.builder = Builder()
         self.values: dict[str, Value] = {}
+        self.readers = Counter(name for node in file.node for name in node.input)
+        self.readers.update(entry.name for entry in file.output)
+        parts = [part for node in file.node for part in node.attribute if part.type == onnx.AttributeProto.GRAPH]
+        self.in_branches = [name for part in parts for name in free_names(onnx, part.g)]
+        self.readers.update(self.in_branches)
+        self.notes: list[str] = []
+        self.inputs: dict[str, Layout] = {}
+        self.outputs: tuple[Layout, ...] = ()
 
     def graph(self) -> Graph:
         if not self.file.node:
@@ -123,15 +72,33 @@ class _Reader:
         inputs = [entry for entry in self.file.input if entry.name not in self.values]
         for entry in inputs:
             self.values[entry.name] = self._input(entry)
+            if not self._is_quantized_alike(entry.name):
+                self.values[entry.name] = real_of(self.builder, self.values[entry.name])
         for index, node in enumerate(self.file.node):
             self._node(index, node)
-        outputs = [settle(self.builder, entry.name, self._known(entry.name)) for entry in self.file.output]
+        outputs = [self._settled(entry.name) for entry in self.file.output]
+        self.outputs = tuple(value.layout for value in outputs)
         for entry in inputs:
             if entry.name not in self.builder.inputs:
                 raise UnsupportedError(
-                    "nothing quantizes this input, or nothing reads it", where=f"input '{entry.name}'"
+                    "no output depends on it",
+                    where=f"input '{entry.name}'",
+                    fix="Remove it: onnx.utils.extract_model(source, target, inputs, outputs) with the others alone.",
                 )
-        return self.builder.graph(self.name, [entry.name for entry in inputs], outputs)
+        names = [value.tensor.name for value in outputs]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise UnsupportedError("is given twice", where=f"output '{twice}'", fix="Remove one of the outputs.")
+        return self.builder.graph(self.name, [entry.name for entry in inputs], names)
+
+    def _settled(self, name: str) -> Coded:
+        return settle(self.builder, name, self._known(name), reordered=is_reordered(self.file, name))
+
+    def _is_quantized_alike(self, name: str) -> bool:
+        """Whether nothing, one operator, or several with the same parameters read an input, which may be codes then."""
+        reading = {(node.op_type, *node.input[1:]) for node in self.file.node if name in node.input}
+        reading |= {("If",)} if name in self.in_branches else set()
+        return len(reading) < 2 or not any(kind in QUANTIZERS for kind, *_ in reading)
 
     def _initializers(self) -> None:
         for tensor in self.file.initializer:
@@ -160,6 +127,8 @@ class _Reader:
         if isinstance(value, GraphInput) and value.dtype == np.bool_:
             return Coded(self.builder.encode_input(value, Plain("bool")), value.layout, raw=True)
         if not isinstance(value, Coded):
+            value = real_of(self.builder, value)
+        if not isinstance(value, Coded):
             raise UnsupportedError(
                 f"a branch reads '{name}', a float that nothing quantizes",
                 fix="Quantize what branches read, in front of the operator that chooses.",
@@ -169,7 +138,7 @@ class _Reader:
     def _branch(self, file: Any, captured: Mapping[str, Coded], constants: Mapping[str, Value]) -> ReadBranch:
         if len(file.input):
             raise ModelError(f"a branch has the input '{file.input[0].name}', and is given none")
-        inner = _Reader(self.onnx, file, self.opset, self.name, self.depth + 1)
+        inner = Reader(self.onnx, file, self.opset, self.name, self.depth + 1)
         inner.values |= constants
         for name, value in captured.items():
             inner.values[name] = replace(value, tensor=inner.builder.capture(name, self.builder, value.tensor))
@@ -187,7 +156,7 @@ class _Reader:
     def _constant(self, tensor: Any) -> Constant:
         try:
             array = self.onnx.numpy_helper.to_array(tensor)
-        except _DAMAGE as error:
+        except DAMAGE as error:
             raise ModelError(f"its data cannot be read ({error})", where=f"initializer '{tensor.name}'") from error
         return Constant(array)
 
@@ -196,20 +165,28 @@ class _Reader:
         shape = self._shape(kind.shape, where)
         try:
             dtype = self.onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)
-        except _DAMAGE as error:
+        except DAMAGE as error:
             raise UnsupportedError(f"type {kind.elem_type} is not supported", where=where) from error
+        if dtype == np.object_:
+            raise UnsupportedError("text is not supported", where=where, fix="Give numbers.")
         order = input_order(self.file, entry.name, shape)
         stored = tuple(shape[dim] for dim in order)
-        return GraphInput(entry.name, np.dtype(dtype), stored, Layout.dense(shape, order))
+        layout = self.inputs[entry.name] = Layout.dense(shape, order)
+        return GraphInput(entry.name, np.dtype(dtype), stored, layout)
 
     def _shape(self, dims: Any, where: str) -> Shape:
         """A shape from the file; an unspecified batch size becomes 1."""
         shape = [dim.dim_value if dim.HasField("dim_value") else 0 for dim in dims.dim]
         if shape and shape[0] <= 0:
             shape[0] = 1
+            self.notes.append(f"{where} has a free batch size, '{dims.dim[0].dim_param}': 1 is taken")
         if any(size <= 0 for size in shape) or np.prod(shape, dtype=object) > MOST_ELEMENTS:
+            text = [dim.dim_param or str(dim.dim_value) for dim in dims.dim]
             raise UnsupportedError(
-                f"shape {shape} is not static and positive", where=where, fix="Export the model with a static shape."
+                f"shape [{', '.join(text)}] is not static and positive",
+                where=where,
+                fix="Fix its sizes: `python -m onnxruntime.tools.make_dynamic_shape_fixed "
+                f"--input_name {where.partition(' ')[2]} --input_shape 1,... model.onnx fixed.onnx`",
             )
         return tuple(shape)
 
@@ -225,7 +202,7 @@ class _Reader:
             if operator.describe() not in error.where:
                 error.where = f"{operator.describe()}: {error.where}" if error.where else operator.describe()
             raise
-        except _DAMAGE as error:
+        except DAMAGE as error:
             raise ModelError(f"its attributes or operands are damaged ({error})", where=operator.describe()) from error
         for name, value in zip(operator.output_names, results, strict=False):
             if name:
@@ -248,8 +225,18 @@ class _Reader:
             output_names=tuple(node.output),
             attributes={entry.name: self._attribute(entry) for entry in node.attribute},
             read_branches=self._branches,
+            reference=self._evaluate,
+            opset=self.opset,
             clamp=self._clamp(node),
+            taken=frozenset(i for i, output in enumerate(node.output) if self.readers[output]),
+            sole_reader=len(node.input) > 0 and self.readers[node.input[0]] == 1,
         )
+
+    def _evaluate(self, operator: Operator, arrays: Mapping[int, np.ndarray]) -> np.ndarray:
+        names = [name if index in arrays else "" for index, name in enumerate(operator.input_names)]
+        node = self.onnx.helper.make_node(operator.kind, names, ["output"], **operator.attributes)
+        named = {names[index]: array for index, array in arrays.items()}
+        return np.asarray(evaluate_node(self.onnx, node, named, self.opset)[0])
 
     def _clamp(self, node: Any) -> tuple[float, float] | None:
         """Bounds of a Clip that is the only reader of a node's output; None if there is none."""

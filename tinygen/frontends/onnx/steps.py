@@ -10,21 +10,70 @@ import numpy as np
 from tinygen.errors import UnsupportedError
 from tinygen.frontends.folding import Chain
 from tinygen.frontends.onnx.builder import Builder
-from tinygen.frontends.onnx.sources.elementwise import CodesSource
+from tinygen.frontends.onnx.sources.elementwise import CodesSource, as_int8
 from tinygen.frontends.onnx.sources.pools import apply_pools
 from tinygen.frontends.onnx.targets import Target
-from tinygen.frontends.onnx.values import Coded, Pending, Value
-from tinygen.ir.encodings import Affine
+from tinygen.frontends.onnx.values import Coded, GraphInput, Pending, Value, in_order
+from tinygen.ir.encodings import Affine, Float32, Plain
+from tinygen.ir.ops.quantize import Dequantize, Quantize
+from tinygen.ir.tensor import Tensor
 
 
 def pending_of(builder: Builder, value: Value) -> Pending | None:
     """A value as floats before their quantizer; None if its codes are not known."""
     if isinstance(value, Pending):
         return value
-    if isinstance(value, Coded) and not value.raw:
+    if isinstance(value, Coded) and not value.raw and not value.tensor.is_float:
         source = CodesSource(builder, value.tensor)
         return Pending(source, source.chain(), value.layout)
     return None
+
+
+_INTEGERS = {"int64": "int32"}
+"""Types of inputs, and ours: what 64 bits hold are positions."""
+
+
+def real_of(builder: Builder, value: Value) -> Value:
+    """The value as a float tensor, or integers that are no codes; constants as they are.
+
+    Raises:
+        UnsupportedError: it has no form in float.
+    """
+    if isinstance(value, GraphInput):
+        encoding = Float32() if value.dtype.kind == "f" else Plain(_INTEGERS.get(value.dtype.name, value.dtype.name))
+        return Coded(builder.encode_input(value, encoding), value.layout, raw=isinstance(encoding, Plain))
+    if isinstance(value, Coded) and not value.raw and not value.tensor.is_float:
+        return replace(value, tensor=_dequantized(builder, value.tensor), raw_shift=0)
+    if isinstance(value, Pending):
+        if value not in builder.reals:
+            builder.reals[value] = _computed(builder, value)
+        return builder.reals[value]
+    return value
+
+
+def _dequantized(builder: Builder, tensor: Tensor) -> Tensor:
+    known = builder.reals.get(tensor.name)
+    if known is None:
+        plain = isinstance(tensor.encoding, Affine) and not tensor.encoding.per_channel
+        codes = tensor if plain else as_int8(builder, tensor, "a conversion to float")
+        name = builder.add(Dequantize, [codes.name], "real")
+        known = in_order(builder.tensors[name])
+        builder.reals[tensor.name] = known
+    return known.tensor
+
+
+def _computed(builder: Builder, value: Pending) -> Coded:
+    """The floats of an operator: its exact sums times their scale, or the operator in float."""
+    undo = builder.mark()
+    try:
+        if value.source.SUMS:
+            tensor = apply_pools(builder, value, value.source.real(value.chain))
+            return Coded(_dequantized(builder, tensor), value.layout)
+    except UnsupportedError:
+        undo()
+    if value.in_float is None:
+        raise UnsupportedError("a float that nothing quantizes", fix="Quantize it.")
+    return value.in_float()
 
 
 def stepped(pending: Pending, step: Callable[[Chain], Chain]) -> Pending:
@@ -32,7 +81,31 @@ def stepped(pending: Pending, step: Callable[[Chain], Chain]) -> Pending:
 
 
 def quantize(builder: Builder, pending: Pending, target: Target) -> Coded:
-    """Pending floats as codes, by the target's quantizer."""
+    """Pending floats as codes, by the target's quantizer; of an operator that only computes in float, its floats."""
+    undo = builder.mark()
+    try:
+        return _folded(builder, pending, target)
+    except UnsupportedError:
+        if pending.in_float is None or not target.whole or pending.source.SUMS:
+            raise
+        undo()
+    return quantize_real(builder, pending.in_float(), target)
+
+
+def quantize_real(builder: Builder, value: Coded, target: Target) -> Coded:
+    """Floats as codes.
+
+    Raises:
+        UnsupportedError: to fewer than 8 bits.
+    """
+    if not target.whole:
+        raise UnsupportedError(
+            f"floats cannot be quantized to {target.encoding}", fix="Quantize in front of the operator, too."
+        )
+    return replace(value, tensor=builder.emit(Quantize, [value.tensor], target.encoding), raw_shift=target.raw_shift)
+
+
+def _folded(builder: Builder, pending: Pending, target: Target) -> Coded:
     tensor = apply_pools(builder, pending, pending.source.quantized(pending.chain, target))
     shift = target.raw_shift
     if isinstance(target.encoding, Affine) and isinstance(tensor.encoding, Affine):

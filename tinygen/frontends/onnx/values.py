@@ -6,9 +6,9 @@ Transpositions and reshapes only change this record: most of them never become o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 
@@ -57,7 +57,7 @@ class Constant:
 
 @dataclass(frozen=True, eq=False)
 class Coded:
-    """A tensor of the Graph.
+    """A tensor of the Graph: codes, or floats.
 
     Attributes:
         layout: of its elements.
@@ -115,7 +115,13 @@ def channel_dim(layout: Layout, channels: int) -> int | None:
 
 
 class Source(Protocol):
-    """An operator on floats, which becomes an integer operator with the next quantizer."""
+    """An operator on floats, which becomes an integer operator with the next quantizer.
+
+    Attributes:
+        SUMS: whether it is one of sums, which int32 holds exactly; its floats are then made of these.
+    """
+
+    SUMS: ClassVar[bool]
 
     @property
     def channels(self) -> int:
@@ -154,12 +160,14 @@ class Pending:
 
     Attributes:
         layout: of the elements of the tensor that the source gives, pooled.
+        in_float: gives the numbers themselves, computed in float; None if its operator has no such form.
     """
 
     source: Source
     chain: Chain
     layout: Layout
     pools: tuple[PendingPool, ...] = field(default=())
+    in_float: Callable[[], Coded] | None = None
 
     @property
     def shape(self) -> Shape:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from tinygen.frontends.onnx.registry import Operator
+from tinygen.frontends.onnx.node import Operator
 from tinygen.ir.ops.window import Padding, axis
+from tinygen.ir.tensor import Shape
 
 Pair = tuple[int, int]
 
@@ -32,6 +33,19 @@ class Window:
     def is_padded(self) -> bool:
         return any((*self.rows, *self.columns))
 
+    @property
+    def reach(self) -> Pair:
+        """Rows and columns from a window's first element to behind its last."""
+        sides = zip(self.kernel, self.dilation, strict=True)
+        height, width = ((taps - 1) * dilation + 1 for taps, dilation in sides)
+        return height, width
+
+    def output(self, height: int, width: int) -> Pair:
+        """(rows, columns) of the output: positions of the window."""
+        sides = zip((height, width), (self.rows, self.columns), self.reach, self.stride, strict=True)
+        rows, columns = ((size + sum(pads) - reach) // stride + 1 for size, pads, reach, stride in sides)
+        return rows, columns
+
     def padding(self, height: int, width: int) -> dict[str, Any]:
         """Arguments `padding`, `row_padding` and `column_padding`; the last two only where no rule gives them."""
         if not self.is_padded:
@@ -49,15 +63,21 @@ def _is_same(size: int, kernel: int, stride: int, dilation: int, pads: Pair) -> 
 
 
 def window_of(operator: Operator, kernel: tuple[int, ...], height: int, width: int) -> Window:
-    """The window that the attributes strides, dilations, pads, auto_pad and ceil_mode describe."""
-    stride, dilation = operator.integers_of("strides", (1, 1)), operator.integers_of("dilations", (1, 1))
-    operator.require(len(kernel) == 2, f"a window of {len(kernel)} dimensions", "tinygen has two-dimensional windows.")
-    operator.damaged(len(stride) != 2 or len(dilation) != 2, f"strides {stride}, dilations {dilation}")
+    """The window that the attributes strides, dilations, pads, auto_pad and ceil_mode describe.
+
+    A window of one dimension is that over an image one row high.
+    """
+    operator.require(len(kernel) in (1, 2), f"a window of {len(kernel)} dimensions", "tinygen has windows of two.")
+    rank = len(kernel)
+    stride, dilation = operator.integers_of("strides", (1,) * rank), operator.integers_of("dilations", (1,) * rank)
+    operator.damaged(len(stride) != rank or len(dilation) != rank, f"strides {stride}, dilations {dilation}")
     operator.damaged(min(*kernel, *stride, *dilation) < 1, f"window {kernel}, strides {stride}, dilations {dilation}")
-    pads = operator.integers_of("pads", (0, 0, 0, 0))
-    operator.damaged(len(pads) != 4 or min(pads) < 0, f"pads {list(pads)}")
+    pads = operator.integers_of("pads", (0,) * (2 * rank))
+    operator.damaged(len(pads) != 2 * rank or min(pads) < 0, f"pads {list(pads)}")
+    kernel, stride, dilation = (((1,) * (2 - rank) + sizes) for sizes in (kernel, stride, dilation))
     auto = operator.attribute("auto_pad", "NOTSET")
-    rows, columns = (pads[0], pads[2]), (pads[1], pads[3])
+    rows = (pads[0], pads[2]) if rank == 2 else (0, 0)
+    columns = (pads[1], pads[3]) if rank == 2 else (pads[0], pads[1])
     if auto in ("SAME_UPPER", "SAME_LOWER"):
         rows = _same(height, kernel[0], stride[0], dilation[0], auto == "SAME_LOWER")
         columns = _same(width, kernel[1], stride[1], dilation[1], auto == "SAME_LOWER")
@@ -91,3 +111,20 @@ def _ceiled(size: int, kernel: int, stride: int, dilation: int, pads: Pair) -> P
     if steps * stride >= size + before:
         steps -= 1
     return before, max(steps * stride + reach - size - before, 0)
+
+
+def check_filters(operator: Operator, weights: Shape, channels: int) -> None:
+    """Raises ModelError unless weights [filters, depth, ...] fit channels in groups, and `kernel_shape`."""
+    groups = int(operator.attribute("group", 1))
+    filters, depth = weights[:2]
+    fits = groups > 0 and depth * groups == channels and filters % max(groups, 1) == 0
+    operator.damaged(not fits, f"{filters} filters of {depth} channels in {groups} groups over {channels} channels")
+    kernel = weights[2:]
+    stated = operator.integers_of("kernel_shape", kernel)
+    operator.damaged(stated != kernel, f"kernel_shape {list(stated)} of weights {list(kernel)}")
+
+
+def check_fits(operator: Operator, window: Window, height: int, width: int) -> None:
+    """Raises ModelError if the window has no position in the padded image."""
+    kernel, size = (list(sides) if sides[0] != 1 else list(sides[1:]) for sides in (window.kernel, (height, width)))
+    operator.damaged(min(window.output(height, width)) < 1, f"a window of {kernel} does not fit {size}")

@@ -14,6 +14,7 @@ import numpy as np
 from tinygen.errors import UnsupportedError
 from tinygen.frontends.ptq import branches
 from tinygen.frontends.ptq.calibrate import Range, Sample
+from tinygen.frontends.ptq.composed import Composed
 from tinygen.frontends.ptq.correction import Correction
 from tinygen.frontends.ptq.encodings import represented
 from tinygen.frontends.ptq.model import FloatModel
@@ -22,12 +23,14 @@ from tinygen.frontends.ptq.weights import known_codes, quantize_bias, quantize_o
 from tinygen.ir.branch import Branch
 from tinygen.ir.encodings import Affine, Float32
 from tinygen.ir.epilogue import Tflite
+from tinygen.ir.fixed_point import round_half_away
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Op
 from tinygen.ir.ops.binary import Add
 from tinygen.ir.ops.cast import Cast
 from tinygen.ir.ops.compare import Compare, Relation
 from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
+from tinygen.ir.ops.lookup import Lookup
 from tinygen.ir.ops.normalization import Normalization
 from tinygen.ir.ops.pad import MirrorPad, Pad
 from tinygen.ir.ops.pool_2d import AveragePool2D
@@ -113,6 +116,8 @@ class _Converter:
             self._as_float(op)
         elif isinstance(op, MAC):
             self._mac(op)
+        elif isinstance(op, Composed):
+            self._look_up(op)
         elif isinstance(op, SAME_SCALE):
             self._same_scale(op)
         else:
@@ -241,6 +246,16 @@ class _Converter:
         low, high = represented(self.encodings[moving])
         least, most = represented(self.encodings[op.outputs[0]])
         return least - high, most - low
+
+    def _look_up(self, op: Composed) -> None:
+        """A table of the function, each value rounded once."""
+        x, output = self.tensors[op.inputs[0]].affine, self.encodings[op.outputs[0]]
+        reals = (x.integers(np.arange(-128, 128)) * x.scale[0]).astype(np.float32)
+        with np.errstate(all="ignore"):
+            steps = np.nan_to_num(op.applied(reals).astype(np.float64) / output.scale[0], nan=0.0)
+        codes = np.clip(round_half_away(steps) + output.zero_point[0], -128, 127)
+        table = tuple(int(code) for code in codes)
+        self._emit(Lookup(name=op.name, inputs=op.inputs, outputs=op.outputs, table=table))
 
     def _operand(self, name: str, encoding: Affine | None = None, within: Range | None = None) -> str:
         """A constant operand as int8, in its known encoding, else the one given, else that of its own range."""

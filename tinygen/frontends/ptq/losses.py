@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from tinygen.frontends.ptq.correction import quantized
 from tinygen.frontends.ptq.roles import EXACT
 from tinygen.ir.encodings import IntegerEncoding
 from tinygen.ir.graph import Graph
-from tinygen.ir.interpreter import evaluate_all
+from tinygen.ir.interpreter import evaluate, evaluate_all
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.quantize import Dequantize, Quantize
 from tinygen.ir.tensor import Tensor
@@ -51,6 +51,7 @@ class QuantizationLoss:
         signal_to_noise: of all outputs, in dB.
         float_correct, integer_correct: right answers; None without labels.
         layers: in the order of the graph; empty if the network was quantized before tinygen read it.
+        runtime: what computed the float network.
     """
 
     samples: int
@@ -59,6 +60,7 @@ class QuantizationLoss:
     float_correct: int | None = None
     integer_correct: int | None = None
     layers: tuple[LayerLoss, ...] = ()
+    runtime: str = "PyTorch"
 
     @property
     def worst(self) -> LayerLoss | None:
@@ -117,6 +119,59 @@ def real_values(tensor: Tensor, codes: np.ndarray) -> np.ndarray:
     encoding = tensor.encoding
     shape = [-1 if axis == encoding.axis else 1 for axis in range(codes.ndim)]
     return np.asarray(encoding.integers(codes) * np.array(encoding.scale).reshape(shape))
+
+
+_LAYER_SAMPLES = 16
+"""Of these the noise of each layer is measured, spread over all."""
+
+
+def network_loss(
+    outputs: Callable[[Sample], Sequence[np.ndarray]],
+    graph: Graph,
+    samples: Sequence[Sample],
+    labels: np.ndarray | None,
+    layers: tuple[LayerLoss, ...],
+    runtime: str = "PyTorch",
+) -> QuantizationLoss:
+    """What a runtime gives, beside the graph.
+
+    Args:
+        outputs: of the float network, as the graph stores them.
+        samples: real inputs of the graph.
+        labels: class of each sample.
+        layers: see `layer_losses`.
+    """
+    noise, answers = Noise(), []
+    for sample in samples:
+        wanted = outputs(sample)
+        codes = [quantized(np.asarray(a), graph.tensors[name]) for a, name in zip(sample, graph.inputs, strict=True)]
+        found = [
+            real_values(graph.tensors[name], output)
+            for name, output in zip(graph.outputs, evaluate(graph, codes), strict=True)
+        ]
+        for real, output in zip(wanted, found, strict=True):
+            noise.add(real, output)
+        answers.append((_answer(wanted[0]), _answer(found[0])))
+    decibels = round(noise.decibels, 2)
+    if len(graph.tensors[graph.outputs[0]].shape) > 2:
+        return QuantizationLoss(len(samples), None, decibels, layers=layers, runtime=runtime)
+    same = sum(ours == theirs for theirs, ours in answers)
+    loss = QuantizationLoss(len(samples), same, decibels, layers=layers, runtime=runtime)
+    if labels is None:
+        return loss
+    real, integer = np.sum(np.array(answers) == labels[:, None], axis=0).tolist()
+    return replace(loss, float_correct=real, integer_correct=integer)
+
+
+def _answer(output: np.ndarray) -> int:
+    flat = output.reshape(-1)
+    return int(flat[0] > 0.5) if flat.size == 1 else int(np.argmax(flat))
+
+
+def some_layer_losses(real: Graph, graph: Graph, samples: Sequence[Sample]) -> tuple[LayerLoss, ...]:
+    """`layer_losses` of a few samples."""
+    count = min(_LAYER_SAMPLES, len(samples))
+    return layer_losses(real, graph, [samples[index * len(samples) // count] for index in range(count)])
 
 
 def layer_losses(real: Graph, graph: Graph, samples: Sequence[Sample]) -> tuple[LayerLoss, ...]:

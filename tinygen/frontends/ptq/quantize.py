@@ -7,11 +7,16 @@ from collections.abc import Sequence
 from tinygen.errors import TinygenError
 from tinygen.frontends.ptq.branches import choose, observe
 from tinygen.frontends.ptq.calibrate import Sample
+from tinygen.frontends.ptq.composed import compose
 from tinygen.frontends.ptq.convert import convert
 from tinygen.frontends.ptq.model import FloatModel
 from tinygen.frontends.ptq.options import QuantizeOptions
 from tinygen.frontends.ptq.simplify import simplify_float
 from tinygen.ir.graph import Graph
+
+
+class CalibrationMissingError(TinygenError):
+    """The model is one of floats."""
 
 
 def quantize(model: FloatModel, samples: Sequence[Sample] | None, options: QuantizeOptions | None = None) -> Graph:
@@ -30,7 +35,7 @@ def quantize(model: FloatModel, samples: Sequence[Sample] | None, options: Quant
     if model.is_quantized and samples is not None:
         raise TinygenError("takes no calibration: it is quantized already", where=model.graph.name)
     if not model.is_quantized and samples is None:
-        raise TinygenError(
+        raise CalibrationMissingError(
             "is a float model, and calibration inputs are missing",
             where=model.graph.name,
             fix="Give some inputs like those it will see (--calibration X.npz, or calibration=...), or float32=True.",
@@ -38,6 +43,7 @@ def quantize(model: FloatModel, samples: Sequence[Sample] | None, options: Quant
     simple = simplify_float(model)
     if samples is None:
         return convert(simple, simple.activations)
+    simple = compose(simple)
     simple.graph.validate()
     encodings = choose(simple.graph, observe(simple.graph, samples, options))
     return convert(simple, encodings, _spread_out(samples, options) if options.bias_correction else None)

@@ -12,6 +12,7 @@ from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinygen.ir.ops.fully_connected import FullyConnected
 from tinygen.ir.ops.gather import Gather
 from tinygen.ir.ops.movement import Movement
+from tinygen.ir.ops.normalization_of_rows import L2Normalization
 from tinygen.ir.ops.pad import MirrorPad, Pad
 from tinygen.ir.ops.pool_2d import MaxPool2D, Pool2D
 from tinygen.ir.ops.reduce import ReduceMax, ReduceMin
@@ -38,6 +39,7 @@ _FIXED = {
     LogSoftmax: Affine("int8", (1 / 16,), (127,)),
     Logistic: Affine("int8", (1 / 256,), (-128,)),
     Tanh: Affine("int8", (1 / 128,), (0,)),
+    L2Normalization: Affine("int8", (1 / 128,), (0,)),
 }
 
 
@@ -47,8 +49,8 @@ def fixed_output(op: Op) -> Affine | None:
 
 
 def must_be_fixed(op: Op) -> bool:
-    """Whether the output can have no other encoding: softmax is fixed-point arithmetic, the others are tables."""
-    return isinstance(op, Softmax | LogSoftmax)
+    """Whether the output can have no other encoding: fixed-point arithmetic. Those of tables can."""
+    return isinstance(op, Softmax | LogSoftmax | L2Normalization)
 
 
 def channel_axis(op: Op) -> int:

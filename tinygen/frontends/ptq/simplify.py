@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from tinygen.frontends.ptq.absorb import absorb_constants
 from tinygen.frontends.ptq.model import FloatModel
 from tinygen.frontends.ptq.roles import EXACT, MAC, activations, readers
 from tinygen.ir.branch import with_branches
@@ -21,12 +22,15 @@ from tinygen.ir.ops.unary import Clamp
 
 
 def simplify_float(model: FloatModel) -> FloatModel:
-    """The same network with each encoding on the tensor it belongs to, and activations fused into operators."""
+    """The same network with each encoding on the tensor it belongs to, and activations fused into operators.
+
+    Products with constants and sums become part of the layers in front of them.
+    """
     while True:
         spread = _spread(_absorb_quantize(model))
         if spread.activations.keys() == model.activations.keys() and spread.graph.ops == model.graph.ops:
             spread = replace(spread, graph=with_branches(spread.graph, _simple))
-            return fuse_activations(clamp_before_pools(spread))
+            return fuse_activations(clamp_before_pools(absorb_constants(spread)))
         model = spread
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,19 +13,14 @@ from torch.utils._pytree import tree_leaves
 from tinygen.errors import TinygenError, UnsupportedError
 from tinygen.frontends.aten.layout import NCHW, NHWC
 from tinygen.frontends.ptq.calibrate import Sample
-from tinygen.frontends.ptq.correction import quantized
-from tinygen.frontends.ptq.losses import LayerLoss, Noise, QuantizationLoss, layer_losses, real_values
+from tinygen.frontends.ptq.losses import LayerLoss, QuantizationLoss, network_loss, some_layer_losses
 from tinygen.frontends.ptq.model import FloatModel
 from tinygen.frontends.ptq.simplify import simplify_float
 from tinygen.frontends.torch.aten import read_program
 from tinygen.frontends.torch.export import Array, evaluating, samples_of, traced, without_masks
 from tinygen.frontends.torch_nn import is_quantized
 from tinygen.ir.graph import Graph
-from tinygen.ir.interpreter import evaluate
 from tinygen.nn.switchable import is_switchable
-
-_LAYER_SAMPLES = 16
-"""Of these the noise of each layer is measured, spread over all."""
 
 
 def compare(
@@ -76,9 +70,7 @@ def _layers(model: FloatModel, graph: Graph, samples: Sequence[Sample]) -> tuple
     """Noise layer by layer; of none, if the module has scales of its own: then it computes what the graph does."""
     if model.is_quantized:
         return ()
-    count = min(_LAYER_SAMPLES, len(samples))
-    chosen = [samples[index * len(samples) // count] for index in range(count)]
-    return layer_losses(simplify_float(model).graph, graph, chosen)
+    return some_layer_losses(simplify_float(model).graph, graph, samples)
 
 
 def _loss(
@@ -88,26 +80,11 @@ def _loss(
     labels: np.ndarray | None,
     layers: tuple[LayerLoss, ...],
 ) -> QuantizationLoss:
-    noise, answers = Noise(), []
-    for sample in samples:
+    def outputs(sample: Sample) -> list[np.ndarray]:
         with torch.no_grad():
-            wanted = _stored(module(*(_shown(array) for array in sample)), graph)
-        codes = [quantized(np.asarray(a), graph.tensors[name]) for a, name in zip(sample, graph.inputs, strict=True)]
-        found = [
-            real_values(graph.tensors[name], output)
-            for name, output in zip(graph.outputs, evaluate(graph, codes), strict=True)
-        ]
-        for real, output in zip(wanted, found, strict=True):
-            noise.add(real, output)
-        answers.append((_answer(wanted[0]), _answer(found[0])))
-    if len(graph.tensors[graph.outputs[0]].shape) > 2:
-        return QuantizationLoss(len(samples), None, round(noise.decibels, 2), layers=layers)
-    same = sum(ours == theirs for theirs, ours in answers)
-    loss = QuantizationLoss(len(samples), same, round(noise.decibels, 2), layers=layers)
-    if labels is None:
-        return loss
-    real, integer = np.sum(np.array(answers) == labels[:, None], axis=0).tolist()
-    return replace(loss, float_correct=real, integer_correct=integer)
+            return _stored(module(*(_shown(array) for array in sample)), graph)
+
+    return network_loss(outputs, graph, samples, labels, layers)
 
 
 def _shown(array: np.ndarray) -> torch.Tensor:
@@ -130,8 +107,3 @@ def _stored(result: Any, graph: Graph) -> list[np.ndarray]:
             fix="Give the module that tinygen.export made this graph of.",
         )
     return arrays
-
-
-def _answer(output: np.ndarray) -> int:
-    flat = output.reshape(-1)
-    return int(flat[0] > 0.5) if flat.size == 1 else int(np.argmax(flat))

@@ -12,22 +12,21 @@ import torch.ao.quantization.fx._decomposed  # The operators of quantized files.
 from torch.export import ExportedProgram
 
 from tinygen.errors import ModelError, TinygenError
-from tinygen.frontends.arrays import input_names, read_arrays
 from tinygen.frontends.aten.layout import NCHW
-from tinygen.frontends.layouts import Layout, Rows
+from tinygen.frontends.layouts import Layout
 from tinygen.frontends.names import c_name
 from tinygen.frontends.ptq.calibrate import Sample
 from tinygen.frontends.ptq.quantize import quantize
+from tinygen.frontends.ptq.samples import Noise, read_samples
 from tinygen.frontends.torch.archive import without_code
 from tinygen.frontends.torch.aten import read_program
-from tinygen.frontends.torch.export import samples_of
 from tinygen.ir.graph import Graph
 
 
 def load_pt2(
     path: Path,
     name: str | None = None,
-    calibration: Path | None = None,
+    calibration: Path | Noise | None = None,
     layout: Layout | None = None,
     trust_pickle: bool = False,
 ) -> Graph:
@@ -87,13 +86,6 @@ def _without_tracebacks() -> Iterator[None]:
         logger.setLevel(before)
 
 
-def _samples(path: Path, graph: Graph, layout: Layout | None) -> list[Sample]:
-    arrays = read_arrays(path)
-    names = input_names(arrays, graph.inputs, str(path))
-    found = []
-    for name, key in zip(graph.inputs, names, strict=True):
-        stored = graph.tensors[name].shape
-        shape = tuple(stored[i] for i in NCHW) if len(stored) == 4 else stored
-        rows = Rows(f"input '{name}'", shape, Layout.NCHW).take(arrays[key], layout, str(path))
-        found.append(rows.reshape(len(rows), *shape[1:]))
-    return samples_of(found[0] if len(found) == 1 else tuple(found), graph)
+def _samples(path: Path | Noise, graph: Graph, layout: Layout | None) -> list[Sample]:
+    images = {name: Layout.NCHW for name in graph.inputs if len(graph.tensors[name].shape) == len(NCHW)}
+    return read_samples(path, graph, images, layout)

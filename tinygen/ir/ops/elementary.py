@@ -6,6 +6,7 @@ has no real value in integers (the logarithm of a negative number, its root) is 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -160,6 +161,16 @@ class Cos(Unary):
 
     def real(self, x: np.ndarray) -> np.ndarray:
         return np.cos(x.astype(np.float64)).astype(x.dtype)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Erf(Unary):
+    """The error function: 2 / sqrt(pi) times the integral of exp(-t * t) from 0 to x."""
+
+    KIND: ClassVar[str] = "erf"
+
+    def real(self, x: np.ndarray) -> np.ndarray:
+        return np.array([math.erf(value) for value in x.reshape(-1).tolist()], x.dtype).reshape(x.shape)
 
 
 @dataclass(frozen=True, kw_only=True)

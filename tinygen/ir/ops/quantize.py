@@ -88,7 +88,7 @@ class Quantize(Op):
 
 @dataclass(frozen=True, kw_only=True)
 class Dequantize(Op):
-    """scale * (code - zero_point) as float32."""
+    """scale * (code - zero_point) as float32. Input: int8, uint8, int16 or int32."""
 
     KIND: ClassVar[str] = "dequantize"
 
@@ -100,10 +100,12 @@ class Dequantize(Op):
 
     def check(self, node: Node) -> None:
         x = node.input(0)
-        node.require(_per_tensor(x, *_NARROW), f"input is {x.encoding}")
+        node.require(_per_tensor(x, *_NARROW, np.int32), f"input is {x.encoding}")
+        node.require(x.dtype != np.int32 or x.zero_point == 0, "a zero point of 32-bit codes")
         node.require(node.output.is_float, "output must be float32")
 
     def evaluate(self, node: Node, values: Sequence[np.ndarray]) -> list[np.ndarray]:
         x = node.input(0)
-        centred = (values[0].astype(np.int64) - x.zero_point).astype(np.float64)
-        return [(centred * x.scale).astype(np.float32)]
+        # 32-bit codes are rounded to floats first.
+        centred = (values[0].astype(np.int64) - x.zero_point).astype(np.float32)
+        return [(centred.astype(np.float64) * x.scale).astype(np.float32)]

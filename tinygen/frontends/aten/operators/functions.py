@@ -15,7 +15,7 @@ from tinygen.ir.fixed_point import Activation
 from tinygen.ir.ops.activations import HardSigmoid, Mish, Silu, Softplus
 from tinygen.ir.ops.base import Op
 from tinygen.ir.ops.binary import Maximum, Minimum
-from tinygen.ir.ops.elementary import Ceil, Cos, Exp, Floor, Log, Round, Rsqrt, Sign, Sin, Sqrt
+from tinygen.ir.ops.elementary import Ceil, Cos, Erf, Exp, Floor, Log, Round, Rsqrt, Sign, Sin, Sqrt
 from tinygen.ir.ops.prelu import Prelu
 from tinygen.ir.ops.unary import Abs, Clamp, Elu, Gelu, HardSwish, LeakyRelu, Logistic, Neg, Tanh
 
@@ -43,6 +43,7 @@ _FUNCTIONS: dict[str, type[Op]] = {
     "aten.ceil": Ceil,
     "aten.round": Round,
     "aten.sign": Sign,
+    "aten.erf": Erf,
 }
 _TINY = 1e-3
 """Least lengths below this keep vectors from being divided by zero, and do nothing else."""

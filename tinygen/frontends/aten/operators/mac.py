@@ -157,8 +157,10 @@ def _among_zeros(call: Call, x: Value, weights: Constant) -> Value:
 
 
 def _padding(call: Call, kernel: tuple[int, ...], dilation: tuple[int, int], rank: int) -> Pairs:
-    """(rows, columns), each (before, after). PyTorch's "same" puts an odd element after."""
+    """(rows, columns), each (before, after). PyTorch's "same" puts an odd element after; other formats give pairs."""
     given = call["padding"]
+    if isinstance(given, tuple) and isinstance(given[0], tuple):
+        return given[0], given[1]
     if given == "valid":
         return (0, 0), (0, 0)
     if given == "same":

@@ -180,6 +180,7 @@ def _mask(call: Call, shape: Sequence[int]) -> Operand | None:
     """What is added to the scores."""
     mask = call.get("attn_mask")
     if call["is_causal"]:
+        call.require(mask is None, "a mask beside is_causal", "Put both into the mask.")
         mask = Constant(np.tri(*shape[-2:], dtype=bool))
     if not isinstance(mask, Constant):
         return mask if isinstance(mask, Value) else None

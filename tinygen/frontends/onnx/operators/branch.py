@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from tinygen.frontends.onnx.branches import ReadBranch
-from tinygen.frontends.onnx.registry import Operator, converts
+from tinygen.frontends.onnx.node import Operator
+from tinygen.frontends.onnx.registry import converts
 from tinygen.frontends.onnx.values import Coded, Constant, GraphInput, Value, in_order
 from tinygen.ir.encodings import Plain
 from tinygen.ir.tensor import Tensor

@@ -7,7 +7,9 @@ import math
 import numpy as np
 
 from tinygen.frontends.aten.layout import Layout
-from tinygen.frontends.onnx.registry import Operator, converts
+from tinygen.frontends.onnx.axes import axes_of
+from tinygen.frontends.onnx.node import Operator
+from tinygen.frontends.onnx.registry import converts
 from tinygen.frontends.onnx.sources.elementwise import as_int8
 from tinygen.frontends.onnx.values import Coded, Constant, Value, from_order
 from tinygen.ir.encodings import Affine, Plain
@@ -92,11 +94,9 @@ def _int8(operator: Operator, tensor: Tensor) -> Tensor:
 def reduce_extreme(operator: Operator) -> Value:
     """ReduceMax or ReduceMin, computed on codes: a larger code represents a larger value."""
     value = operator.coded(0)
-    rank = len(value.shape)
-    given = operator.array(1, "axes").reshape(-1).tolist() if operator.has(1) else operator.integers_of("axes", ())
-    if len(given) == 0 and operator.attribute("noop_with_empty_axes", 0):
+    axes = axes_of(operator, len(value.shape))
+    if axes is None:
         return value
-    axes = {operator.axis(int(axis), rank) for axis in given} or set(range(rank))
     kind: type[Reduce] = ReduceMax if operator.kind == "ReduceMax" else ReduceMin
     tensor, order = operator.builder.as_plain(value)
     x = as_int8(operator.builder, tensor, operator.kind)

@@ -9,17 +9,17 @@ from dataclasses import replace
 import numpy as np
 
 from tinygen.frontends.folding import Chain
-from tinygen.frontends.onnx.registry import Operator, converts
-from tinygen.frontends.onnx.sources.elementwise import BinarySource, UnarySource, as_int8
+from tinygen.frontends.onnx.floats.functions import softmax_axis
+from tinygen.frontends.onnx.node import Operator
+from tinygen.frontends.onnx.operators.functions import table_of
+from tinygen.frontends.onnx.registry import converts
+from tinygen.frontends.onnx.sources.elementwise import BinarySource, SoftmaxSource, as_int8
 from tinygen.frontends.onnx.steps import pending_of, per_channel, stepped
 from tinygen.frontends.onnx.values import Coded, Constant, Pending, Value, from_order
 from tinygen.ir.encodings import Affine
 from tinygen.ir.epilogue import Rescale
-from tinygen.ir.ops.base import Op
 from tinygen.ir.ops.binary import Add, Arithmetic, Mul, Sub
 from tinygen.ir.ops.requantize import Requantize
-from tinygen.ir.ops.softmax import Softmax
-from tinygen.ir.ops.unary import Abs, Elu, Gelu, HardSwish, LeakyRelu, Logistic, Neg, Tanh
 from tinygen.ir.tensor import Tensor
 
 _KINDS: dict[str, type[Arithmetic]] = {"Add": Add, "Sub": Sub, "Mul": Mul}
@@ -80,8 +80,12 @@ def batch_normalization(operator: Operator) -> Value:
 def arithmetic(operator: Operator) -> Value:
     for index in (1, 0):
         value = operator.value(index)
-        if isinstance(value, Constant) and value.codes is None:
-            return _with_constant(operator, value.array, index)
+        if isinstance(value, Constant) and (value.codes is None or value.array.size == 1):
+            found = table_of(operator) if operator.kind == "Div" and index == 0 else None
+            return found or _with_constant(operator, value.array, index)
+    found = table_of(operator)
+    if found is not None:
+        return found
     operator.require(operator.kind in _KINDS, "it divides by a value that is computed at run time")
     return _of_tensors(operator)
 
@@ -158,65 +162,15 @@ def _exact_sum(operator: Operator, a: Tensor, b: Tensor) -> Tensor | None:
     return operator.builder.emit(_KINDS[operator.kind], operands, encoding)
 
 
-def _unary(operator: Operator, kind: type[Op], **attributes: float) -> Pending:
-    value = operator.coded(0)
-    source = UnarySource(operator.builder, kind, value.tensor, f"{operator.kind}", attributes=dict(attributes))
-    return Pending(source, Chain.start(source.channels), value.layout)
-
-
-@converts("Sigmoid")
-def sigmoid(operator: Operator) -> Value:
-    return _unary(operator, Logistic)
-
-
-@converts("Tanh")
-def tanh(operator: Operator) -> Value:
-    return _unary(operator, Tanh)
-
-
-@converts("HardSwish")
-def hard_swish(operator: Operator) -> Value:
-    return _unary(operator, HardSwish)
-
-
-@converts("Gelu")
-def gelu(operator: Operator) -> Value:
-    approximate = operator.attribute("approximate", "none")
-    operator.require(approximate in ("none", "tanh"), f"approximate '{approximate}'")
-    return _unary(operator, Gelu, approximate=approximate == "tanh")
-
-
-@converts("Elu")
-def elu(operator: Operator) -> Value:
-    alpha = float(operator.attribute("alpha", 1.0))
-    operator.require(alpha == 1, f"alpha {alpha}", "Only ELU with alpha 1 is supported.")
-    return _unary(operator, Elu)
-
-
-@converts("Abs")
-def absolute(operator: Operator) -> Value:
-    return _unary(operator, Abs)
-
-
-@converts("Neg")
-def negate(operator: Operator) -> Value:
-    return _unary(operator, Neg)
-
-
-@converts("LeakyRelu")
-def leaky_relu(operator: Operator) -> Value:
-    return _unary(operator, LeakyRelu, alpha=float(operator.attribute("alpha", 0.01)))
-
-
 @converts("Softmax")
 def softmax(operator: Operator) -> Value:
     value = operator.coded(0)
-    rank = len(value.shape)
-    axis = operator.axis(int(operator.attribute("axis", -1)), rank)
+    axis = softmax_axis(operator, value.shape)
+    operator.require(axis is not None, f"softmax over several dimensions of {list(value.shape)}", "Flatten it first.")
+    assert axis is not None
     _, order = operator.builder.as_plain(value)
     if order[-1] != axis:
         order = (*(dim for dim in order if dim != axis), axis)
     value = from_order(operator.builder.in_dims(value, order), order)
-    fixed = Affine("int8", (1 / 256,), (-128,))
-    source = UnarySource(operator.builder, Softmax, value.tensor, "Softmax", fixed)
+    source = SoftmaxSource(operator.builder, value.tensor)
     return Pending(source, Chain.start(source.channels), value.layout)

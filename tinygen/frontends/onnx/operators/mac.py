@@ -6,15 +6,16 @@ from dataclasses import replace
 
 import numpy as np
 
-from tinygen.frontends.aten.layout import NHWC, Layout
+from tinygen.frontends.aten.layout import NHWC, NLC, Layout
 from tinygen.frontends.folding import Chain
-from tinygen.frontends.onnx.operators.quantize import activation_target, dequantized, dequantized_constant
-from tinygen.frontends.onnx.registry import Operator, converts
+from tinygen.frontends.onnx.node import Operator
+from tinygen.frontends.onnx.planes import plane_of
+from tinygen.frontends.onnx.registry import converts
 from tinygen.frontends.onnx.sources.batch_matmul import BatchMatmulSource
 from tinygen.frontends.onnx.sources.mac import MacSource
-from tinygen.frontends.onnx.steps import quantize, stepped
+from tinygen.frontends.onnx.steps import stepped
 from tinygen.frontends.onnx.values import Coded, Constant, ConstantCodes, Pending, Value
-from tinygen.frontends.onnx.windows import window_of
+from tinygen.frontends.onnx.windows import check_filters, check_fits, window_of
 from tinygen.ir.tensor import Shape, Tensor
 
 
@@ -32,7 +33,7 @@ def _weight_codes(operator: Operator, index: int, channel_axis: int) -> Constant
     return weights.codes
 
 
-@converts("Conv")
+@converts("Conv", strict=True)
 def conv(operator: Operator) -> Value:
     weights = _weight_codes(operator, 1, 0)
     bias = operator.array(2, "bias") if operator.has(2) else None
@@ -42,29 +43,20 @@ def conv(operator: Operator) -> Value:
 def convolution(
     operator: Operator, value: Coded, weights: ConstantCodes, bias: np.ndarray | None, name: str
 ) -> Pending:
-    """Shared by Conv and QLinearConv; `bias` holds real values."""
-    operator.require(
-        weights.codes.ndim == 4, f"weights of {weights.codes.ndim} dimensions", "Only Conv2d is supported."
-    )
-    x = operator.builder.as_image(value)
-    groups, channels = int(operator.attribute("group", 1)), x.shape[3]
-    filters, depth = weights.codes.shape[:2]
-    fits = groups > 0 and depth * groups == channels and filters % max(groups, 1) == 0
-    operator.damaged(not fits, f"{filters} filters of {depth} channels in {groups} groups over {channels} channels")
-    kernel = weights.codes.shape[2:]
-    stated = operator.integers_of("kernel_shape", kernel)
-    operator.damaged(stated != kernel, f"kernel_shape {list(stated)} of weights {list(kernel)}")
-    window = window_of(operator, kernel, *x.shape[1:3])
-    source = MacSource(operator.builder, x, weights.transposed(NHWC), window, name)
-    sizes = [
-        (size + sum(pads) - (taps - 1) * dilation - 1) // stride + 1
-        for size, pads, taps, dilation, stride in zip(
-            x.shape[1:3], (window.rows, window.columns), window.kernel, window.dilation, window.stride, strict=True
-        )
-    ]
-    operator.damaged(min(sizes) < 1, f"a window of {list(kernel)} does not fit {list(x.shape[1:3])}")
-    layout = Layout.dense((x.shape[0], filters, sizes[0], sizes[1]), NHWC)
-    return _biased(operator, Pending(source, source.chain(), layout), bias)
+    """`bias` holds real values. A signal is an image one row high."""
+    codes = weights.codes
+    operator.damaged(codes.ndim != len(value.shape), f"weights of {codes.ndim} dimensions over {len(value.shape)}")
+    plane = plane_of(operator, codes.shape[2:])
+    operator, codes = plane.operator, plane.window(codes)
+    x = operator.builder.as_image(replace(value, layout=plane.flat(value.layout)))
+    check_filters(operator, codes.shape, x.shape[3])
+    window = window_of(operator, codes.shape[2:], *x.shape[1:3])
+    check_fits(operator, window, *x.shape[1:3])
+    images = replace(weights, codes=codes.reshape(*codes.shape[:2], *window.kernel))
+    source = MacSource(operator.builder, x, images.transposed(NHWC), window, name)
+    sides = window.output(*x.shape[1:3])[4 - codes.ndim :]
+    layout = Layout.dense((x.shape[0], codes.shape[0], *sides), NHWC if len(sides) == 2 else NLC)
+    return _biased(operator, Pending(source, source.chain(), plane.whole(layout)), bias)
 
 
 def _biased(operator: Operator, pending: Pending, bias: np.ndarray | None) -> Pending:
@@ -76,13 +68,15 @@ def _biased(operator: Operator, pending: Pending, bias: np.ndarray | None) -> Pe
     return stepped(pending, lambda chain: chain.affine(1.0, exact))
 
 
-@converts("Gemm")
+@converts("Gemm", strict=True)
 def gemm(operator: Operator) -> Value:
-    operator.require(not operator.attribute("transA", 0), "transA is not supported")
     transposed = bool(operator.attribute("transB", 0))
     weights = _weight_codes(operator, 1, 0 if transposed else 1)
     operator.require(weights.codes.ndim == 2, f"weights of {weights.codes.ndim} dimensions")
-    pending = dense(operator, operator.coded(0), weights if transposed else weights.transposed((1, 0)))
+    value = operator.coded(0)
+    if operator.attribute("transA", 0):
+        value = replace(value, layout=value.layout.permuted((1, 0)))
+    pending = dense(operator, value, weights if transposed else weights.transposed((1, 0)))
     alpha, beta = float(operator.attribute("alpha", 1.0)), float(operator.attribute("beta", 1.0))
     if alpha != 1.0:
         pending = stepped(pending, lambda chain: chain.affine(alpha))
@@ -116,14 +110,26 @@ def _flattened(operator: Operator, value: Coded, weights: ConstantCodes) -> tupl
     return x, replace(weights, codes=weights.codes[:, places])
 
 
-@converts("MatMul")
+@converts("MatMul", strict=True)
 def matmul(operator: Operator) -> Value:
     first, second = operator.value(0), operator.value(1)
     if isinstance(first, Coded) and isinstance(second, Coded):
         return batch_matmul(operator, operator.coded(0), operator.coded(1))
+    if isinstance(first, Constant):
+        return _weights_first(operator)
     weights = _weight_codes(operator, 1, 1)
     operator.require(weights.codes.ndim == 2, f"weights of {weights.codes.ndim} dimensions")
     return dense(operator, operator.coded(0), weights.transposed((1, 0)))
+
+
+def _weights_first(operator: Operator) -> Pending:
+    """W @ x, as the transposed of what a dense layer makes of the transposed x."""
+    weights, value = _weight_codes(operator, 0, 0), operator.coded(1)
+    rank = len(value.shape)
+    operator.require(weights.codes.ndim == 2 <= rank, f"weights of {weights.codes.ndim} dimensions")
+    swapped = (*range(rank - 2), rank - 1, rank - 2)
+    found = dense(operator, replace(value, layout=value.layout.permuted(swapped)), weights)
+    return replace(found, layout=found.layout.permuted(swapped))
 
 
 def batch_matmul(operator: Operator, a: Coded, b: Coded) -> Pending:
@@ -134,31 +140,3 @@ def batch_matmul(operator: Operator, a: Coded, b: Coded) -> Pending:
     shape: Shape = (*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1])
     source = BatchMatmulSource(operator.builder, tensors[0], tensors[1])
     return Pending(source, Chain.start(source.channels), Layout.dense(shape))
-
-
-@converts("QLinearConv")
-def qlinear_conv(operator: Operator) -> Value:
-    """x, x_scale, x_zero_point, w, w_scale, w_zero_point, y_scale, y_zero_point, bias in steps of the accumulator."""
-    x = dequantized(operator, 0, 1, 2)
-    weights = dequantized_constant(operator, operator.array(3, "weights"), 4, 5, 0).codes
-    assert weights is not None
-    bias = None
-    if operator.has(8):
-        steps = operator.array(8, "bias").astype(np.float64).reshape(-1)
-        bias = steps * x.tensor.integer.scale[0] * np.array(weights.encoding.scale)
-    pending = convolution(operator, x, weights, bias, operator.input_names[3])
-    return replace(quantize(operator.builder, pending, activation_target(operator, 6, 7)), raw=True)
-
-
-@converts("QLinearMatMul")
-def qlinear_matmul(operator: Operator) -> Value:
-    """a, a_scale, a_zero_point, b, b_scale, b_zero_point, y_scale, y_zero_point."""
-    a = dequantized(operator, 0, 1, 2)
-    if isinstance(operator.value(3), Constant):
-        weights = dequantized_constant(operator, operator.array(3, "weights"), 4, 5, 1).codes
-        assert weights is not None
-        operator.require(weights.codes.ndim == 2, f"weights of {weights.codes.ndim} dimensions")
-        pending = dense(operator, a, weights.transposed((1, 0)))
-    else:
-        pending = batch_matmul(operator, a, dequantized(operator, 3, 4, 5))
-    return replace(quantize(operator.builder, pending, activation_target(operator, 6, 7)), raw=True)

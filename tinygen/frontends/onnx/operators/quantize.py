@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from tinygen.frontends.onnx.registry import QONNX_DOMAINS, Operator, converts
-from tinygen.frontends.onnx.steps import may_be_negative, pending_of, quantize
+from tinygen.frontends.onnx.node import QONNX_DOMAINS, Operator
+from tinygen.frontends.onnx.registry import converts
+from tinygen.frontends.onnx.steps import may_be_negative, pending_of, quantize, quantize_real
 from tinygen.frontends.onnx.targets import (
     IntegerRange,
     Target,
@@ -75,6 +76,13 @@ def _quantize(operator: Operator, target: Target) -> Coded:
         floats = value.dtype in (np.float32, np.float64, np.float16)
         operator.require(floats, f"it quantizes the {value.dtype.name} input '{value.name}'")
         return Coded(operator.builder.encode_input(value, target.encoding), value.layout, raw_shift=target.raw_shift)
+    return quantized(operator, value, target)
+
+
+def quantized(operator: Operator, value: Value, target: Target) -> Coded:
+    """Floats that are computed at run time as codes."""
+    if isinstance(value, Coded) and value.tensor.is_float:
+        return quantize_real(operator.builder, value, target)
     pending = pending_of(operator.builder, value)
     if pending is None:
         raise operator.unquantized(0)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -14,18 +14,20 @@ from tinygen.frontends.folding import Chain, Reach, Uniform, fold, fold_real
 from tinygen.frontends.onnx.builder import Builder, int8_affine
 from tinygen.frontends.onnx.sources.activations import activation_of, clamp_codes, is_clamp_only
 from tinygen.frontends.onnx.targets import Target
-from tinygen.ir.encodings import Affine, Binary, Encoding, LookedUp
+from tinygen.ir.encodings import Affine, Binary, LookedUp
 from tinygen.ir.epilogue import Rescale
 from tinygen.ir.fixed_point import Activation
-from tinygen.ir.ops.base import Op
 from tinygen.ir.ops.binary import Arithmetic
 from tinygen.ir.ops.concatenation import Concatenation
 from tinygen.ir.ops.quantize import Quantize
 from tinygen.ir.ops.requantize import Requantize
+from tinygen.ir.ops.softmax import Softmax
 from tinygen.ir.ops.unary import Clamp
 from tinygen.ir.tensor import Tensor
 
 INT32 = "int32"
+_SHARES = Affine("int8", (1 / 256,), (-128,))
+"""Of TFLite's softmax."""
 
 
 def code_reach(builder: Builder, tensor: Tensor, channels: int, times: int = 1) -> Reach:
@@ -73,6 +75,8 @@ def finish(builder: Builder, tensor: Tensor, chain: Chain, target: Target) -> Te
 @dataclass(frozen=True, eq=False)
 class CodesSource:
     """A tensor of codes as a source: the chain after it is elementwise, with constants per channel at most."""
+
+    SUMS: ClassVar[bool] = False
 
     builder: Builder
     x: Tensor
@@ -141,6 +145,8 @@ def as_int8(builder: Builder, tensor: Tensor, what: str) -> Tensor:
 class NeedsQuantizer:
     """Sources whose operator needs a quantizer after it."""
 
+    SUMS: ClassVar[bool] = False
+
     what: str
 
     def reach(self) -> Reach:
@@ -179,19 +185,12 @@ class BinarySource(NeedsQuantizer):
 
 
 @dataclass(frozen=True, eq=False)
-class UnarySource(NeedsQuantizer):
-    """A function of one element, or softmax.
-
-    Attributes:
-        fixed: the only output encoding of the operator (softmax); None if it may have others.
-    """
+class SoftmaxSource(NeedsQuantizer):
+    """Softmax over the last dimension, by TFLite's operator, which has one output encoding."""
 
     builder: Builder
-    kind: type[Op]
     x: Tensor
-    what: str
-    fixed: Affine | None = None
-    attributes: dict[str, Any] = field(default_factory=dict)
+    what: str = "a softmax"
 
     @property
     def channels(self) -> int:
@@ -200,12 +199,8 @@ class UnarySource(NeedsQuantizer):
     def quantized(self, chain: Chain, target: Target) -> Tensor:
         self._only_clamped(chain)
         x = as_int8(self.builder, self.x, self.what)
-        wanted: Encoding = self.fixed or needs_affine(target, self.what)
-        tensor = self.builder.emit(self.kind, [x], wanted, **self.attributes)
-        if self.fixed is not None:
-            follow = CodesSource(self.builder, tensor)
-            return follow.quantized(follow.chain(), target)
-        return finish(self.builder, tensor, chain, target)
+        follow = CodesSource(self.builder, self.builder.emit(Softmax, [x], _SHARES))
+        return follow.quantized(follow.chain(), target)
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ folds into one exact epilogue.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -42,6 +42,8 @@ class MacSource:
         window: of a convolution; None for a dense layer.
         name: of the weights in the file.
     """
+
+    SUMS: ClassVar[bool] = True
 
     builder: Builder
     x: Tensor

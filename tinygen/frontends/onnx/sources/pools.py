@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -43,6 +44,8 @@ def apply_pools(builder: Builder, pending: Pending, tensor: Tensor) -> Tensor:
 @dataclass(frozen=True, eq=False)
 class AverageSource:
     """The mean of each window. `divisor` is None where windows over the border hold fewer elements."""
+
+    SUMS: ClassVar[bool] = True
 
     builder: Builder
     x: Tensor

@@ -17,6 +17,7 @@ from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.elementary import (
     Ceil,
     Cos,
+    Erf,
     Exp,
     Floor,
     Log,
@@ -28,6 +29,7 @@ from tinygen.ir.ops.elementary import (
     Sqrt,
     Square,
 )
+from tinygen.ir.ops.lookup import Lookup
 from tinygen.ir.ops.quantize import Dequantize, Quantize
 from tinygen.ir.ops.unary import Abs, Clamp, Elu, Gelu, HardSwish, LeakyRelu, Logistic, Neg, Tanh, Unary
 from tinygen.lowering.ctypes import ctype, float_literal
@@ -47,6 +49,7 @@ _FORMULAS = {
     Rsqrt: "tg_rsqrt(x)",
     Sin: "tg_sin(x)",
     Cos: "tg_cos(x)",
+    Erf: "tg_erf(x)",
     Floor: "tg_floor(x)",
     Ceil: "tg_ceil(x)",
     Round: "tg_round_even(x)",
@@ -125,7 +128,7 @@ def _float(node: Node) -> KernelPlan | None:
     )
 
 
-_ELEMENTARY = (Ceil, Cos, Floor, Log, Power, Round, Rsqrt, Sign, Sin, Sqrt)
+_ELEMENTARY = (Ceil, Cos, Erf, Floor, Log, Power, Round, Rsqrt, Sign, Sin, Sqrt)
 
 for _op in (
     *(Logistic, Tanh, Gelu, Elu, HardSwish, Abs, Neg, LeakyRelu, Clamp),
@@ -135,8 +138,9 @@ for _op in (
     kernel(_op, name=f"{_op.KIND}_table", moves=True)(_table)
     kernel(_op, name=f"{_op.KIND}_table_by_four", family="tinygen", unless="armv6m")(_by_four)
     kernel(_op, name=f"{_op.KIND}_f32")(_float)
-kernel(Quantize, name="quantize_table", moves=True)(_table)
-kernel(Quantize, name="quantize_table_by_four", family="tinygen", unless="armv6m")(_by_four)
+for _codes in (Quantize, Lookup):
+    kernel(_codes, name=f"{_codes.KIND}_table", moves=True)(_table)
+    kernel(_codes, name=f"{_codes.KIND}_table_by_four", family="tinygen", unless="armv6m")(_by_four)
 
 
 @kernel(Quantize, name="quantize")
