@@ -90,8 +90,13 @@ def _table(node: Node, ranges: Ranges) -> list[Range] | None:
         return None
     first = np.iinfo(x.dtype).min
     table = node.op.evaluate(node, [np.arange(first, np.iinfo(x.dtype).max + 1).astype(x.dtype)])[0].astype(np.int64)
-    spans = [table[a : b + 1] for a, b in zip(ranges[x.name].low - first, ranges[x.name].high - first, strict=True)]
-    return [Range(np.array([span.min() for span in spans]), np.array([span.max() for span in spans]))]
+    # Most channels have the same range, that of the whole type.
+    ends, of_channel = np.unique(
+        np.stack([ranges[x.name].low, ranges[x.name].high]) - first, axis=1, return_inverse=True
+    )
+    spans = [table[a : b + 1] for a, b in ends.T]
+    extremes = np.array([(span.min(), span.max()) for span in spans])[of_channel.reshape(-1)]
+    return [Range(extremes[:, 0], extremes[:, 1])]
 
 
 def _binary(node: Node, ranges: Ranges) -> list[Range] | None:
