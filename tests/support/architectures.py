@@ -26,6 +26,7 @@ TIMM = (
     *("swin_tiny_patch4_window7_224", "poolformer_s12", "efficientformerv2_s0", "efficientvit_m0", "fastvit_t8"),
     *("pvt_v2_b0", "tiny_vit_5m_224", "hrnet_w18_small", "dla46_c", "ese_vovnet19b_dw", "rexnet_100", "starnet_s1"),
 )
+ALL = [*(("torchvision", name) for name in TORCHVISION), *(("timm", name) for name in TIMM)]
 SIZES = {"inception_v3": 96, "alexnet": 96}
 """Of the images; 64 of all others."""
 

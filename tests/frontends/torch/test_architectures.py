@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import tinygen
-from tests.support.architectures import TIMM, TORCHVISION, architecture
+from tests.support.architectures import ALL, architecture
 from tests.support.host_batch import run_on_host
 from tests.support.torch_models import codes_of, need, outputs_of
 from tinygen.ir.interpreter import evaluate
@@ -17,7 +17,6 @@ from tinygen.lowering.lower import lower
 from tinygen.passes.pipeline import simplify
 
 torch = need("torch")
-ALL = [*(("torchvision", name) for name in TORCHVISION), *(("timm", name) for name in TIMM)]
 MOST_PARAMETERS = 2_500_000
 """Of a network whose C is compiled."""
 ON_BOARD = [("timm", "lcnet_035"), ("torchvision", "shufflenet_v2_x0_5"), ("timm", "mobilenetv3_small_050")]
