@@ -11,22 +11,24 @@ from tests.support.sparse_layers import int8_dense
 from tests.targets.wire import Wire
 from tinygen.emit import benchmark
 from tinygen.emit.model import emit_app_model, emit_model
-from tinygen.ir.encodings import Affine
+from tinygen.ir.encodings import Affine, Plain
 from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import evaluate
+from tinygen.ir.ops.reshape import Reshape
+from tinygen.ir.tensor import Tensor
 from tinygen.lowering.lower import lower
 from tinygen.project.firmware import write_firmware_project
 from tinygen.targets.boards import load_board
 from tinygen.targets.toolchain import build_elf, find_toolchain
 
 
-def firmware(graph: Graph, folder: Path) -> Path:
+def firmware(graph: Graph, folder: Path, *, has_db: bool = True) -> Path:
     """The host's program for a graph."""
     program = lower(graph)
     (folder / "model").mkdir()
     for name, text in emit_model(program, "test").files.items():
         (folder / "model" / name).write_text(text)
-    (folder / "app_model.c").write_text(emit_app_model(program, "test", "0" * 16))
+    (folder / "app_model.c").write_text(emit_app_model(program, "test", "0" * 16, has_db=has_db))
     board = load_board("host")
     return build_elf(write_firmware_project(board, folder), find_toolchain(None, board)).elf
 
@@ -87,3 +89,13 @@ def test_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             (y,) = evaluate(graph, [(pixels.astype(np.int16) - 128).astype(np.int8).reshape(1, 96)])
             assert wire.read(0) == y.tobytes()
             assert results == pytest.approx(float(y_scale) * (y.reshape(-1).astype(float) - y_zero), abs=0.000501)
+
+
+def test_neither_inputs_nor_results(tmp_path: Path) -> None:
+    """Inputs for which RAM has no room, and outputs that are not printed."""
+    x, y = (Tensor(name, shape, Plain("bool")) for name, shape in (("x", (1, 6)), ("y", (2, 3))))
+    layer = Reshape(name="flat", inputs=("x",), outputs=("y",), shape=(2, 3))
+    graph = Graph("flags", {"x": x, "y": y}, (layer,), ("x",), ("y",))
+    with Wire([str(firmware(graph, tmp_path, has_db=False))]) as wire:
+        wire.reply()
+        assert "m-model-[flags]" in wire.ask("profile%")
