@@ -159,7 +159,7 @@ def operators() -> str:
         "int8 (per channel and per tensor), uint8 and float32; ¹⁶: int16 activations (16x8), too. Constants may be "
         "INT4, two in a byte. Weights must be constants, shapes static. `CONV_2D` may be grouped.",
         ", ".join(in_tflite) + ".",
-        f"Custom ones, of Larq Compute Engine: {', '.join(f'`{name}`' for name in custom)}.",
+        f"Custom ones, of Larq Compute Engine and TensorFlow Lite Micro: {', '.join(f'`{name}`' for name in custom)}.",
         f"## ONNX: {len(of_onnx())} operators",
         "Of float models, in QDQ form, as QLinear operators, or between QONNX quantizers.",
         ", ".join(f"`{name}`" for name in of_onnx()) + ".",

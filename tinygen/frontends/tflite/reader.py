@@ -20,7 +20,7 @@ from tinygen.frontends.tflite.advice import advise
 from tinygen.frontends.tflite.contracts import check_operator, check_version
 from tinygen.frontends.tflite.hybrid import with_float_weights
 from tinygen.frontends.tflite.missing import check_known
-from tinygen.frontends.tflite.registry import OPERATOR_NAMES, Declared, Operator, convert
+from tinygen.frontends.tflite.registry import DECODER, OPERATOR_NAMES, Declared, Operator, convert
 from tinygen.frontends.tflite.tensors import check_halves, read_tensors
 from tinygen.frontends.tflite.unsigned import Signs, Use
 from tinygen.frontends.tflite.values import Values
@@ -142,7 +142,7 @@ class _Reader:
         graph = self.model.Subgraphs(within[-1])
         self._count(graph.OperatorsLength())
         check_known(graph, self.codes)
-        tensors, declared = read_tensors(self.model, graph, self._count)
+        tensors, declared = read_tensors(self.model, graph, self._count, self._packed(graph))
         inputs = self._indices(graph.InputsAsNumpy(), len(tensors))
         outputs = self._indices(graph.OutputsAsNumpy(), len(tensors))
         variables = Variables(self._other_subgraph)
@@ -187,6 +187,12 @@ class _Reader:
             outputs=tuple(values[i].name for i in outputs),
             states=variables.states(),
         )
+
+    def _packed(self, subgraph: Any) -> set[int]:
+        """Indices of the tensors that decoders read."""
+        found = (subgraph.Operators(number) for number in range(subgraph.OperatorsLength()))
+        decoders = [raw for number, raw in enumerate(found) if self._code_of(raw, number)[1] == DECODER]
+        return {int(raw.Inputs(i)) for raw in decoders for i in range(self._count(raw.InputsLength()))}
 
     def _assigned(self, subgraph: Any, tensors: Sequence[Tensor]) -> set[str]:
         """Names of the tensors that variables are assigned: states become results of operators."""

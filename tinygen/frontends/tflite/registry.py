@@ -162,6 +162,8 @@ Converter = Callable[[Operator], Op | Steps]
 _CONVERTERS: dict[int, Converter] = {}
 _FOLDERS: dict[int, Converter] = {}
 _CUSTOM: dict[str, Converter] = {}
+DECODER = "TFLM_DECODE"
+"""The custom operator whose operands are bytes, whatever scales they have."""
 
 
 def converts(*codes: int) -> Callable[[Converter], Converter]:

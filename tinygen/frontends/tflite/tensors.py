@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from typing import Any
 
@@ -52,8 +52,14 @@ Count = Callable[[int], int]
 """Gives a vector's length back, if the file can hold it."""
 
 
-def read_tensors(model: Any, subgraph: Any, count: Count) -> tuple[list[Tensor], dict[str, Declared]]:
+def read_tensors(
+    model: Any, subgraph: Any, count: Count, packed: Set[int] = frozenset()
+) -> tuple[list[Tensor], dict[str, Declared]]:
     """The tensors of a subgraph, and the further properties of each in the file, by name.
+
+    Args:
+        count: checks the lengths of vectors.
+        packed: indices of those whose bytes only a decoder reads, with scales of what it makes of them.
 
     Raises:
         ModelError: a tensor's fields are inconsistent.
@@ -68,7 +74,7 @@ def read_tensors(model: Any, subgraph: Any, count: Count) -> tuple[list[Tensor],
         if name in names:
             name = f"{name}#{index}"
         names.add(name)
-        own = _tensor(model, raw, name, count)
+        own = _tensor(model, raw, name, count, is_packed=index in packed)
         declared[name] = _declared(raw)
         if own.size == 0 and index not in fed and index not in written:
             # A parameter without elements: the shape of a scalar.
@@ -120,7 +126,7 @@ def _declared(raw: Any) -> Declared:
     return Declared(kind, np.float32(quantization.Scale(0)), int(quantization.ZeroPoint(0)), unsettled, sparse)
 
 
-def _tensor(model: Any, raw: Any, name: str, count: Count) -> Tensor:
+def _tensor(model: Any, raw: Any, name: str, count: Count, *, is_packed: bool) -> Tensor:
     where = f"tensor '{name}'"
     if raw.Type() not in _TYPES:
         kind = _TYPE_NAMES.get(raw.Type(), str(raw.Type()))
@@ -131,7 +137,7 @@ def _tensor(model: Any, raw: Any, name: str, count: Count) -> Tensor:
         )
     shape = tuple(int(raw.Shape(i)) for i in range(count(raw.ShapeLength())))
     check_shape(shape, name, least=0)
-    encoding = _encoding(raw, where, shape, count)
+    encoding = Plain(_TYPES[raw.Type()]) if is_packed else _encoding(raw, where, shape, count)
     data = _data(model, raw, where, shape, encoding.dtype, count)
     if raw.Type() == tflite.TensorType.INT4 and data is None:
         raise UnsupportedError(
