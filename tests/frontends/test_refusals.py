@@ -68,6 +68,18 @@ def log_softmax(depth: int) -> ModelSpec:
     return ModelSpec(BuiltinOperator.LOG_SOFTMAX, [x], [y])
 
 
+def moved_filter(name: str) -> ModelSpec:
+    """A 1x1 layer whose weights have a zero point."""
+    x, y = (TensorSpec((1, 4, 4, 3), "int8", scale) for scale in (0.5, 2.0))
+    shape = (1, 1, 1, 3) if name == "DepthwiseConv2D" else (3, 1, 1, 3)
+    weights = TensorSpec(shape, "int8", 0.1, 7, data=np.ones(shape, np.int8))
+    if name == "TransposeConv":
+        chosen = options("TransposeConvOptions", strideH=1, strideW=1)
+        return ModelSpec(BuiltinOperator.TRANSPOSE_CONV, [integers(1, 4, 4, 3), weights, x], [y], **chosen)
+    chosen = options("DepthwiseConv2DOptions", strideH=1, strideW=1, depthMultiplier=1)
+    return ModelSpec(BuiltinOperator.DEPTHWISE_CONV_2D, [x, weights], [y], **chosen)
+
+
 def concatenation(scale: float, **values: int) -> ModelSpec:
     a, b = TensorSpec((2,), "int8", 0.1), TensorSpec((2,), "int8", scale)
     chosen = options("ConcatenationOptions", **values)
@@ -111,6 +123,8 @@ REFUSED = {
     "only float32 is supported, not int32": of_integers("POW"),
     "int64 is not supported": of_integers("FLOOR_MOD", "int64"),
     "too small for products": product(1e-9),
+    "weights' zero points must be 0": moved_filter("DepthwiseConv2D"),
+    "the weights' zero points must be 0": moved_filter("TransposeConv"),
     "an input scale of 8 is too large": softmax_of_halves(8.0),
     "rows of 4,096 elements": log_softmax(4096),
     "too small for these operands": binary("ADD", 1.0, 1.0, 1e-7),

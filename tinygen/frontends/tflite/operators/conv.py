@@ -7,6 +7,7 @@ from typing import Any
 import tflite
 
 from tinygen.frontends.tflite.registry import Operator, converts
+from tinygen.ir.encodings import Affine
 from tinygen.ir.epilogue import Tflite
 from tinygen.ir.fixed_point import Rounding
 from tinygen.ir.ops.base import Op
@@ -29,6 +30,20 @@ def epilogue_of(operator: Operator, options: Any) -> Tflite:
     return Tflite(activation, Rounding.NARROW if narrow else None)
 
 
+def require_no_zero_point(operator: Operator) -> None:
+    """LiteRT's int8 kernels take weights as if their zero point were 0, those for uint8 do not.
+
+    Sources: integer_ops/depthwise_conv.h, integer_ops/transpose_conv.h; its CONV_2D refuses such weights itself.
+    """
+    weights = operator.inputs[1]
+    if weights is not None and isinstance(weights.encoding, Affine) and operator.kind(weights) != "uint8":
+        operator.require(
+            not any(weights.encoding.zero_point),
+            "the weights' zero points must be 0",
+            fix="Quantize weights symmetrically, as TensorFlow's converter does.",
+        )
+
+
 @converts(tflite.BuiltinOperator.CONV_2D)
 def conv_2d(operator: Operator) -> Op:
     options = operator.options(tflite.Conv2DOptions)
@@ -44,6 +59,7 @@ def conv_2d(operator: Operator) -> Op:
 @converts(tflite.BuiltinOperator.DEPTHWISE_CONV_2D)
 def depthwise_conv_2d(operator: Operator) -> Op:
     options = operator.options(tflite.DepthwiseConv2DOptions)
+    require_no_zero_point(operator)
     return DepthwiseConv2D(
         **operator.common(),
         padding=padding_of(operator, options.Padding()),

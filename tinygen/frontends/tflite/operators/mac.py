@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tflite
 
-from tinygen.frontends.tflite.operators.conv import epilogue_of, padding_of
+from tinygen.frontends.tflite.operators.conv import epilogue_of, padding_of, require_no_zero_point
 from tinygen.frontends.tflite.registry import Operator, converts
 from tinygen.ir.epilogue import Tflite
 from tinygen.ir.ops.base import Op
@@ -40,6 +40,7 @@ def transpose_conv(operator: Operator) -> Op:
     common = operator.common()
     names = common["inputs"]
     operator.require(len(names) >= 3, "weights and input are wanted")
+    require_no_zero_point(operator)
     # TFLite's order is (output shape, weights, input, bias); ours is the other convolutions'.
     return TransposeConv(
         **common | {"inputs": (names[2], names[1], *names[3:])},
