@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tinygen.builds.arrays import Reading, load_samples
+from tinygen.builds.arrays import Reading, load_samples, random_samples
 from tinygen.errors import TinygenError
 from tinygen.ir.encodings import Affine, Float32, Plain
 from tinygen.ir.tensor import Tensor
@@ -109,3 +109,9 @@ def test_more_samples_than_there_are() -> None:
     assert len(samples.head(len(ROWS))) == len(ROWS)
     with pytest.raises(TinygenError, match=rf"limit 100: there are {len(ROWS)} samples, not 100"):
         samples.head(100)
+
+
+def test_random_samples_of_booleans() -> None:
+    """`hil` and `export` draw inputs where none are given."""
+    (rows,) = random_samples([Tensor("x", (40,), Plain("bool"))], 2, 0).inputs
+    assert rows.dtype == np.bool_ and 0 < np.count_nonzero(rows) < rows.size

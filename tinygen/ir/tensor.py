@@ -116,6 +116,8 @@ class Tensor:
         """The least and the largest code; for tensors that are not float."""
         if isinstance(self.encoding, IntegerEncoding):
             return self.encoding.code_range
+        if self.dtype == np.bool_:
+            return 0, 1
         info = np.iinfo(self.dtype)
         return int(info.min), int(info.max)
 
