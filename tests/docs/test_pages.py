@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from ai_edge_litert.schema_py_generated import BuiltinOperator
 from typer.main import get_command
 
 import tinygen
@@ -23,6 +24,8 @@ from tests.docs.pages import ROOT, anchors, blocks, links, pages, prose
 from tests.support.command_line import call
 from tests.support.gates import exits
 from tests.support.gates import images as gate_images
+from tests.support.tflite_builder import ModelSpec, TensorSpec, options
+from tests.support.tflite_builder import build as tflite_of
 from tinygen.bench.gated_networks import ConvLayer, Method, gated_network
 from tinygen.bench.registry import find_suite
 from tinygen.cli.app import app
@@ -206,6 +209,15 @@ def runnable(page: Path) -> list[list[str]]:
     return [words for words in tinygen_lines(page) if words and not any(part in " ".join(words) for part in _NOT_HERE)]
 
 
+def _hybrid(shape: tuple[int, ...]) -> bytes:
+    """A convolution of floats with int8 weights."""
+    x, y = (TensorSpec((*shape[:3], channels), "float32") for channels in (shape[3], 2))
+    weights = TensorSpec((2, 1, 1, shape[3]), "int8", 0.1, data=np.ones((2, 1, 1, shape[3]), np.int8))
+    bias = TensorSpec((2,), "float32", data=np.zeros(2, np.float32))
+    chosen = options("Conv2DOptions", strideH=1, strideW=1)
+    return tflite_of(ModelSpec(BuiltinOperator.CONV_2D, [x, weights, bias], [y], **chosen))
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("page", [page for page in PAGES if runnable(page)], ids=lambda page: page.name)
 def test_commands_run(page: Path, tmp_path: Path) -> None:
@@ -218,6 +230,8 @@ def test_commands_run(page: Path, tmp_path: Path) -> None:
     for name in ("x.npz", "kws01.npz"):
         np.savez(tmp_path / name, x=images[:2], y=labels[:2])
     np.save(tmp_path / "x.npy", images[:2])
+    (tmp_path / "hybrid.tflite").write_bytes(_hybrid(images[:1].shape))
+    np.savez(tmp_path / "floats.npz", x=images[:2].astype(np.float32))
     tinygen.save(exits(), tmp_path / "exits.tg")
     rows = np.stack([row[0] for row in gate_images(3)])
     layers = (ConvLayer(8), ConvLayer(8))

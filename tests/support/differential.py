@@ -199,8 +199,10 @@ def assert_same(want: list[np.ndarray], got: list[np.ndarray], graph: object, wh
         assert a.shape == b.shape and a.dtype == b.dtype, f"{who}: {a.shape} {a.dtype}, {b.shape} {b.dtype}\n{graph}"
         if a.dtype.kind == "f":
             # An element may be the small difference of large terms: errors are relative to the output's size.
-            scale = max(float(np.max(np.abs(a), initial=0.0)), 1e-30)
-            worst = float(np.max(np.abs(a.astype(np.float64) - b), initial=0.0)) / scale
+            finite = np.isfinite(a)
+            np.testing.assert_array_equal(a[~finite], b[~finite], f"{who}: output {index}\n{graph}")
+            scale = max(float(np.max(np.abs(a[finite]), initial=0.0)), 1e-30)
+            worst = float(np.max(np.abs(a[finite].astype(np.float64) - b[finite]), initial=0.0)) / scale
             assert worst <= FLOAT_RELATIVE, f"{who}: output {index} differs by {worst:.3g} relative\n{graph}"
         elif not np.array_equal(a, b):
             where = np.argwhere(a != b)

@@ -7,11 +7,10 @@ from typing import Any
 import flatbuffers
 import numpy as np
 import tflite
-from ai_edge_litert import schema_py_generated as schema
 
 from tinygen.frontends.tflite.hybrid import PLACES
 
-_TYPE = schema.TensorType
+_TYPE = tflite.TensorType
 _BIASES = (_TYPE.INT32, _TYPE.INT64)
 _AXIS = 16
 """Offset of the axis in the vtable of a quantization."""
@@ -35,6 +34,8 @@ def for_litert(content: bytes, *, in_float: bool) -> tuple[bytes, tuple[str, ...
 
 def with_float_weights(content: bytes) -> bytes:
     """The file with the integer weights of layers of float activations as float32, as DEQUANTIZE would make them."""
+    from ai_edge_litert import schema_py_generated as schema
+
     model = schema.ModelT.InitFromPackedBuf(content, 0)
     for graph in model.subgraphs:
         for operator in graph.operators:
@@ -82,6 +83,8 @@ def _widened(model: Any, weights: Any) -> Any:
         np.asarray(values, np.float64).reshape(shape)
         for values in (weights.quantization.scale, weights.quantization.zeroPoint)
     )
+    from ai_edge_litert import schema_py_generated as schema
+
     found = schema.TensorT()
     found.name, found.shape, found.type = weights.name + b" as float", weights.shape, _TYPE.FLOAT32
     buffer = schema.BufferT()
