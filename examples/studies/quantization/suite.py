@@ -1,4 +1,4 @@
-"""Suite `lowbit-networks`: a small network trained by each recipe of tinygen.nn, and what it costs.
+"""Suite `lowbit-digits`: a small network trained by each recipe of tinygen.nn, and what it costs.
 
 Every recipe is trained from several seeds. Accuracy is that of the integer semantics over all test digits, its mean
 and standard deviation over the seeds; the network of the first seed is built and run on the board, with some of the
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from tinygen.apps.digits.lowbit import Design, Digits
 
-SUITE = "lowbit-networks"
+SUITE = "lowbit-digits"
 SEEDS = (0, 1, 2)
 BOARD_DIGITS = 20
 """Test digits that the board gets."""
