@@ -263,6 +263,58 @@ def test_windows_wider_than_the_input() -> None:
     _check(found, most=1, cores=())
 
 
+POINTS = (
+    ((5, 5, 17), 6, levels(4), levels(4, True), levels(4)),
+    ((1, 3, 8), 5, levels(2), levels(2, True), affine(3)),  # fewer points than a pair of runs
+    ((13, 1, 9), 3, affine(-128), TERNARY, affine(5)),
+    ((7, 6, 33), 35, BINARY, levels(2, True), BINARY),
+    ((3, 9, 8), 9, levels(3, True), BINARY, INT32),  # outputs do not fit where points were
+    ((4, 6, 16), 16, levels(2), levels(4, True), levels(2)),  # all rows are of whole pairs
+    ((5, 7, 5), 4, SHARED, levels(2, True), TERNARY),
+)
+
+
+def points(index: int) -> Layer:
+    image, filters, x, w, y = POINTS[index]
+    return layers.conv(f"points{index}", image, filters, (1, 1), x=x, w=w, y=y, seed=index)
+
+
+def _variants_of(layer: Layer, isa: tuple[str, ...]) -> list[KernelPlan]:
+    node = layer.graph.node(layer.graph.ops[0])
+    return [plan for choice in tuned(node, PART, isa) for plan in choice.variants]
+
+
+def test_rows_of_points() -> None:
+    """Of every length: the last row is shorter, ends in part of a pair, or is all there is; outputs replace points."""
+    found = [points(index) for index in range(len(POINTS))]
+    shapes = [[plan.context for plan in _variants_of(layer, (*DSP, "dual-issue"))] for layer in found]
+    assert all(all(context["points"] for context in contexts) for contexts in shapes)
+    assert {context["points"] % context["out_w"] > 0 for contexts in shapes for context in contexts} == {False, True}
+    _check(found, in_turn=True)
+
+
+@pytest.mark.parametrize("core", SCALAR)
+def test_rows_of_points_without_simd(core: str) -> None:
+    isa = SCALAR[core]
+    found = [points(index) for index in range(len(POINTS))]
+    _check(
+        [one for one in found if "points" in _variants_of(one, isa)[0].context],
+        isa=isa,
+        most=3,
+        cores=((bare_cores()[core], isa),),
+    )
+
+
+def test_points_of_several_images() -> None:
+    layer = points(0)
+    tensors = {
+        name: tensor if tensor.is_constant else replace(tensor, shape=(2, *tensor.shape[1:]))
+        for name, tensor in layer.graph.tensors.items()
+    }
+    graph = replace(layer.graph, name="images", tensors=tensors)
+    _check([Layer(graph, [[np.concatenate(pair) for pair in zip(*layer.feeds[:2], strict=True)]])], most=2)
+
+
 def test_few_bits_are_packed() -> None:
     """Nothing else is chosen for the layers that this is for."""
     pairs = (

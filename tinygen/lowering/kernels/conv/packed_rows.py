@@ -12,6 +12,7 @@ from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.lowering.ctypes import ctype
 from tinygen.lowering.kernels.support.activations.packed_codes import (
+    Codes,
     activation_codes,
     line_context,
     odd_codes,
@@ -20,17 +21,14 @@ from tinygen.lowering.kernels.support.activations.packed_codes import (
 )
 from tinygen.lowering.kernels.support.activations.packed_fields import Packing, packing
 from tinygen.lowering.kernels.support.activations.packed_layouts import (
-    ARMV6M,
-    ARMV7EM,
-    RV32,
     Edges,
     Layout,
-    Machine,
     Task,
     all_layouts,
     pack_weights,
     weight_grid,
 )
+from tinygen.lowering.kernels.support.activations.packed_machines import ARMV6M, ARMV7EM, RV32, Machine
 from tinygen.lowering.kernels.support.activations.window import window_context, window_stem
 from tinygen.lowering.kernels.support.epilogues.integer_layer import integer_layer
 from tinygen.lowering.kernels.support.epilogues.requantize import Epilogue
@@ -53,8 +51,18 @@ def packed_plans(job: Job, machine: Machine) -> Sequence[KernelPlan]:
     if not found:
         return ()
     layouts = [_best([one for one in found if one[0].operands == each]) for each in machine.operands]
-    sizes = [(layout, size) for layout in layouts for size in _ROWS if size <= max(layout.task.axes[0].output, 1)]
-    return sorted((_plan(job, *one) for one in sizes), key=lambda plan: (plan.scratch_bytes, plan.cycles))
+    plans = [plan for layout in layouts for plan in _plans(job, layout)]
+    return sorted(plans, key=lambda plan: (plan.scratch_bytes, plan.cycles))
+
+
+def _plans(job: Job, layout: Layout) -> list[KernelPlan]:
+    """Plans that take several rows at a time; one, of points, which have longer rows instead."""
+    packed, mask = pack_weights(layout)
+    form = packing(mask)
+    if layout.points:
+        return [_plan(job, rows, 1, packed, form) for rows in layout.in_rows()]
+    sizes = [size for size in _ROWS if size <= max(layout.task.axes[0].output, 1)]
+    return [_plan(job, layout, size, packed, form) for size in sizes]
 
 
 def _best(found: list[tuple[Layout, float]]) -> Layout:
@@ -85,20 +93,22 @@ def _tasks(job: Job, machine: Machine) -> list[Task]:
     return [task for task in tasks if task.fits()]
 
 
-def _plan(job: Job, layout: Layout, size: int) -> KernelPlan:
-    """The plan that takes `size` rows of outputs at a time."""
+def _plan(job: Job, layout: Layout, size: int, packed: np.ndarray, form: Packing) -> KernelPlan:
+    """The plan that takes `size` rows of outputs at a time.
+
+    Args:
+        packed, form: operands of weights, and how they lie in words.
+    """
     node, task, cut, grille = job.node, layout.task, layout.cut, layout.grille
     rows, columns = task.axes
-    packed, mask = pack_weights(layout)
-    form = packing(mask)
     groups = packed.shape[2] // form.words
     buffer_rows = (size - 1) * rows.stride + rows.kernel
     pair_words = 2 * task.depth * buffer_rows
     row_words = _sum_words(layout) * 2 * layout.operands * cut.segments * grille.pairs
     v_size = layout.values_of_row
     # Of one row at a time, unless windows are in pieces, each for all rows, or both loops do not fit the flash's cache.
-    together = layout.pieces > 1 or task.machine.together
-    line = 0 if _reads_input(layout) else grille.width * grille.apart * task.depth
+    together = layout.pieces > 1 or (task.machine.together and not layout.points)
+    line = _line_pixels(layout) * task.depth
     # Steps that the layer does not have are read from what follows, and so is one more.
     sizes = {
         "x_words": grille.pairs * pair_words + 2 * (cut.total - task.depth * rows.kernel) + 2,
@@ -108,12 +118,15 @@ def _plan(job: Job, layout: Layout, size: int) -> KernelPlan:
     joins = not layout.direct or (task.summed and not layout.total_each)
     words = sum(sizes.values()) + joins * layout.fields.filters * v_size
     # The last row's sums are those of whole pairs of runs.
-    words += task.summed * (size * columns.output + (2 * layout.fields.pixels if layout.total_each else 0))
+    pair = 0 if layout.points or not layout.total_each else 2 * layout.fields.pixels
+    words += task.summed * (size * (grille.width if layout.points else columns.output) + pair)
     words = max(words, sizes["x_words"] + -(-line // 4))
     blocks = -(-rows.output // size)
-    extend = grille.pairs * 2 * (1 + task.machine.pixel * layout.fields.pixels)
-    extend += _BIT * grille.copied if task.codes.bits == 1 else 0
-    extend += 2 * task.machine.pixel * grille.copied if task.codes.table else 0
+    read = blocks * buffer_rows
+    pairs, copied = (layout.pairs, layout.points) if layout.points else (read * grille.pairs, read * grille.copied)
+    extend = pairs * 2 * (1 + task.machine.pixel * layout.fields.pixels)
+    extend += _BIT * copied if task.codes.bits == 1 else 0
+    extend += 2 * task.machine.pixel * copied if task.codes.table else 0
     ending = _ending(job, task)
     return KernelPlan(
         template="conv/packed_rows.c.j2",
@@ -128,6 +141,10 @@ def _plan(job: Job, layout: Layout, size: int) -> KernelPlan:
             "stored": [[asdict(share) for share in shares] for shares in form.operands],
             "group_words": form.words,
             "groups": groups,
+            "points": layout.points,
+            "as_stored": _as_stored(task.codes),
+            "in_pixels": node.input(0).shape[1] * node.input(0).shape[2],
+            "out_pixels": node.output.shape[1] * node.output.shape[2],
             "rows": size,
             "pair_words": pair_words,
             "row_words": row_words,
@@ -146,13 +163,15 @@ def _plan(job: Job, layout: Layout, size: int) -> KernelPlan:
             *value_constants(task.codes),
         ),
         scratch_bytes=4 * words,
+        inplace=((0, 0),) if layout.points else (),  # rows are read before their outputs are written
         headers=_HEADERS,
         cycles=task.machine.unit
         * node.output.shape[0]
         * (
             layout.cycles()
-            + extend * blocks * buffer_rows * task.depth
+            + extend * task.depth
             + blocks * packed.size / form.words * len(form.operands) * task.machine.unpack * (1 + form.steps) / 2
+            + (blocks - 1) * len(packed) * task.machine.again
         ),
     )
 
@@ -166,10 +185,20 @@ def _even(words: int) -> int:
     return words + words % 2
 
 
-def _reads_input(layout: Layout) -> bool:
-    """Whether rows of the input can be read as stored."""
-    codes, grille = layout.task.codes, layout.grille
-    return grille.copied == grille.width and not grille.left and not (codes.bits or codes.doubled or codes.table)
+def _as_stored(codes: Codes) -> bool:
+    """Whether codes go into words as they lie in the input."""
+    return not (codes.bits or codes.doubled or codes.table)
+
+
+def _line_pixels(layout: Layout) -> int:
+    """Pixels of the line of scratch through which codes get into words: a row, or a pair of runs of points; 0 if rows
+    of the input can be read as they are.
+    """
+    grille, pair = layout.grille, 2 * layout.fields.pixels
+    whole = not layout.points % pair if layout.points else grille.copied == grille.width and not grille.left
+    if whole and _as_stored(layout.task.codes):
+        return 0
+    return pair if layout.points else grille.width * grille.apart
 
 
 def _layer_context(job: Job, layout: Layout) -> dict[str, Any]:

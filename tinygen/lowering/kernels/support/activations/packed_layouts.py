@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,109 +20,16 @@ from tinygen.lowering.kernels.support.activations.packed_fields import (
     packing,
     segments,
 )
+from tinygen.lowering.kernels.support.activations.packed_machines import Machine
 
 _MOST_CODE = 255
 """Of weights: with larger codes, fields leave room for a single product."""
 _MOST_EDGES = 8
 _MOST_ODD_EDGES = 25
-_LONGEST_ROW = 4096
+_LONGEST_ROW = 16384
 """Elements of a row of points: their words are all in scratch."""
-
-
-@dataclass(frozen=True)
-class Machine:
-    """A kind of core, with approximate cycle counts.
-
-    Attributes:
-        product: bits of a product.
-        crosses: whether sums may cross bit 32.
-        operands: of weights that a step has, one after the other what can be: each is multiplied by two of pixels.
-        step: four multiplications and their loads.
-        wide_step: eight, and those of four operands of weights.
-        together: sums of all rows are computed before any fields are extracted, for caches that do not hold both loops.
-        quads: it loads four codes at once at any alignment.
-        interleaves: it has registers for the outputs of a run, none of which then waits for the other.
-        segment, part, call, row, output: a segment's beginning and end; a pass of the loop over parts; a window; a row
-            of outputs; an output.
-        field, whole: a field of a segment, and where the sum of whole words stands for one of them.
-        pixel: a pixel put into its word.
-        unpack: an operand taken apart.
-        unrolled: parts that stand there one by one.
-        unit: factor from these cycles to the plans' predictions, to compare them with other kernels.
-    """
-
-    product: int
-    crosses: bool
-    step: float
-    segment: float
-    part: float
-    call: float
-    row: float
-    output: float
-    field: float
-    whole: float
-    pixel: float
-    unpack: float
-    unrolled: int
-    unit: float = 1.0
-    operands: tuple[int, ...] = (2,)
-    wide_step: float = 0.0
-    together: bool = False
-    quads: bool = False
-    interleaves: bool = False
-
-
-ARMV7EM = Machine(
-    product=64,
-    crosses=True,
-    step=4.1,
-    segment=14,
-    part=5,
-    call=12,
-    row=50,
-    output=7,
-    field=2.2,
-    whole=0.9,
-    pixel=2,
-    unpack=1.8,
-    unrolled=4,
-    unit=0.87,
-    together=True,
-    quads=True,
-    interleaves=True,
-)  # loads beside multiplications
-RV32 = Machine(
-    product=64,
-    crosses=False,
-    step=28,
-    segment=34,
-    part=6,
-    call=15,
-    row=80,
-    output=14,
-    field=3,
-    whole=2.2,
-    pixel=4,
-    unpack=9,
-    unrolled=1,
-    operands=(2, 4),
-    wide_step=52,
-)
-ARMV6M = Machine(
-    product=32,
-    crosses=False,
-    step=15,
-    segment=40,
-    part=6,
-    call=20,
-    row=90,
-    output=30,
-    field=5,
-    whole=4,
-    pixel=6,
-    unpack=9,
-    unrolled=1,
-)
+_PAIRS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 32, 48, 64, 96)
+"""Of runs in a row of points."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -244,6 +151,11 @@ class Task:
         return int(self.weights.shape[3])
 
     @property
+    def of_points(self) -> bool:
+        """Whether each output is made of one pixel, and each pixel makes one: then rows may have any length."""
+        return all(axis.kernel * axis.stride == 1 and not axis.padded for axis in self.axes)
+
+    @property
     def summed(self) -> bool:
         """Whether outputs also need the sums of the activations."""
         return self.grid.first != 0
@@ -308,13 +220,14 @@ class Layout:
     """One way to lay out a layer.
 
     Attributes:
-        task: the layer; one of points may have its pixels in rows of another length.
+        task: the layer; one of points has its pixels in rows of another length, the last of which may be shorter.
         fields: of words and sums.
         cut: of the steps of a sum.
         pieces: number of pieces of a row of the window.
         grille: of the input's rows.
         edges: see `Task.edges`.
         operands: of weights that a step has.
+        points: pixels of a layer of points; 0 for other layers.
     """
 
     task: Task
@@ -324,6 +237,25 @@ class Layout:
     grille: Grille
     edges: Edges | None
     operands: int = 2
+    points: int = 0
+
+    @property
+    def pairs(self) -> int:
+        """Of runs, in all rows of outputs."""
+        return -(-self.points // (2 * self.fields.pixels)) or self.task.axes[0].output * self.grille.pairs
+
+    def in_rows(self) -> list[Layout]:
+        """Of points: the layout in rows of several lengths, all but the last of whole pairs."""
+        pair = 2 * self.fields.pixels
+        found = []
+        for most in {-(-self.pairs // -(-self.pairs // each)) for each in (*_PAIRS, self.pairs) if each <= self.pairs}:
+            width = min(most * pair, self.points)
+            if width * self.task.depth > _LONGEST_ROW and most > 1:
+                continue
+            task = _in_rows(self.task, -(-self.points // width), width)
+            rows = replace(self.grille, width=most * pair, copied=width, pairs=most)
+            found.append(replace(self, task=task, grille=rows))
+        return found
 
     @property
     def direct(self) -> bool:
@@ -367,18 +299,19 @@ class Layout:
         blocks = -(-self.task.filters // per)
         totals = 0.0
         if self.task.summed and self.total_each:
-            totals = rows.output * self.grille.pairs * (2 * self.task.depth * on.step / 4 + 4 * fields.pixels)
+            totals = self.pairs * (2 * self.task.depth * on.step / 4 + 4 * fields.pixels)
         elif self.task.summed:
             blocks += 1
         step = on.step if self.operands == 2 else on.wide_step
-        pairs = rows.output * self.grille.pairs * self.pieces
+        pairs = self.pairs * self.pieces
         loop = cut.parts * on.part if cut.parts > on.unrolled else 0.0
         products = pairs * (on.call + cut.segments * (step * cut.each + on.segment * self.operands / 2 + loop))
         field = on.whole if fields.apart and fields.filters == 1 else on.field
         taken = pairs * 2 * self.operands * (5.0 + fields.count * (0.5 + field * cut.segments))
         output = on.output + self.task.summed + (0 if self.direct else 4)
-        row = on.row + columns.output * output + self._joining()
-        return totals + blocks * (products + taken + rows.output * per * row)
+        outputs = self.points or rows.output * columns.output
+        ends = rows.output * (on.row + self._joining()) + outputs * output
+        return totals + blocks * (products + taken + per * ends)
 
     def _joining(self) -> float:
         """Cycles for the sums of a row's pieces, which are added up in memory."""
@@ -442,11 +375,16 @@ def all_layouts(task: Task, least: int = 2) -> Iterator[Layout]:
         least: products of codes that one multiplication must make.
     """
     cuts = _cuts(task, least)
-    forms = [(form, form.edges()) for form in _forms(task)] if cuts else []
-    if task.codes.odd:
-        forms = [(form, edges) for form, edges in forms if edges is not None]
+    points = task.axes[0].output * task.axes[1].output if task.of_points else 0
+    form = _in_rows(task, 1, points) if points else task
+    edges = form.edges() if cuts else None
+    if task.codes.odd and edges is None:
+        return
     for fields, cut, pieces in cuts:
-        yield from _in_forms(forms, fields, cut, pieces)
+        grille = _grille(form.axes[1], fields, pieces, edges is None)
+        if grille is not None:
+            for each in form.machine.operands:
+                yield Layout(form, fields, cut, pieces, grille, edges, each, points)
 
 
 def _cuts(task: Task, least: int) -> list[tuple[Fields, Segments, int]]:
@@ -462,32 +400,14 @@ def _cuts(task: Task, least: int) -> list[tuple[Fields, Segments, int]]:
     return found
 
 
-def _in_forms(
-    forms: Sequence[tuple[Task, Edges | None]], fields: Fields, cut: Segments, pieces: int
-) -> Iterator[Layout]:
-    for form, edges in forms:
-        grille = _grille(form.axes[1], fields, pieces, edges is None)
-        if grille is not None:
-            yield from (Layout(form, fields, cut, pieces, grille, edges, each) for each in form.machine.operands)
+def _in_rows(task: Task, height: int, width: int) -> Task:
+    """A layer of points with its pixels in other rows."""
+    rows, columns = task.axes
+    rows, columns = replace(rows, input=height, output=height), replace(columns, input=width, output=width)
+    return replace(task, axes=(rows, columns))
 
 
 def _pieces(kernel: int) -> list[tuple[int, int]]:
     """(pieces, taps of each) of a row of the window."""
     found = [(pieces, -(-kernel // pieces)) for pieces in range(1, kernel + 1)]
     return [(pieces, taps) for pieces, taps in found if taps * (pieces - 1) < kernel]
-
-
-def _forms(task: Task) -> Iterator[Task]:
-    """The layer; of points, with its pixels in rows of every length that divides them."""
-    rows, columns = task.axes
-    if rows.kernel * columns.kernel * rows.stride * columns.stride > 1 or rows.padded or columns.padded:
-        yield task
-        return
-    pixels = rows.output * columns.output
-    widths = [width for width in range(1, pixels + 1) if pixels % width == 0]
-    for width in widths:
-        if width * task.depth <= _LONGEST_ROW or width == widths[0]:
-            height = pixels // width
-            sizes = ((height, rows), (width, columns))
-            first, second = (replace(axis, input=size, output=size) for size, axis in sizes)
-            yield replace(task, axes=(first, second))
