@@ -153,6 +153,34 @@ def test_chains_without_simd(core: str, isa: Sequence[str], every: int) -> None:
     check(found, programs, lambda *a: run_on_bare_core(*a, board=bare_cores()[core]))
 
 
+def separable(bits: int, channels: int = 64) -> Layer:
+    """Pairs of 1x1 and depthwise convolutions, all on codes of so many bits."""
+    code, weights = levels(bits), levels(bits, True)
+    net = Chain(f"separable{bits}_{channels}", (9, 7, channels), code)
+    for kernel, groups in (((1, 1), 1), ((3, 3), channels)) * 2:
+        net.put(layers.conv("one", net.image, channels, kernel, x=code, w=weights, y=code, groups=groups, seed=bits))
+    net.put(layers.sum_pool("mean", net.image, (9, 7), (1, 1), x=code, y=affine(3)))
+    return Layer(net.graph(), net.feeds(2, bits))
+
+
+def test_separable_layers_work_in_place() -> None:
+    """Each layer's codes replace those that it reads: pixels in words, then bits within words."""
+    found = [separable(bits) for bits in (2, 3, 4)]
+    programs = [all_packed(one.graph, DSP) for one in found]
+    for program in programs:
+        assert [program.offsets[f"t{i}"] for i in range(5)] == [program.offsets["t0"]] * 5
+        assert packed(program) == ["t1", "t2", "t3", "t4"]
+    check(found, programs, run_on_host)
+    check(found, programs, lambda *a: run_on_board(*a, core=M7))
+
+
+def test_words_with_other_bits_are_not_written_in_place() -> None:
+    """Of channels that there are not, which words of the output have as zeros."""
+    program = all_packed(separable(4, 12).graph, DSP)
+    assert {"t1", "t2"} <= set(packed(program))
+    assert program.offsets["t1"] != program.offsets["t2"]
+
+
 def grouped_chain(bits: int, filters: int) -> Layer:
     """A grouped convolution between two others; a group has so many filters."""
     code, weights = levels(bits), levels(bits, True)

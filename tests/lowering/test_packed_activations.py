@@ -53,6 +53,20 @@ def test_what_is_alive_at_the_peak_is_packed(bits: int, in_bits: int) -> None:
     assert program.memory.arena_bytes == max(2 * wide + (scratch + 7) // 8 * 8, program.memory.lower_bound_bytes)
 
 
+def test_layers_in_place_are_packed_together() -> None:
+    """One alone would make the arena larger: layers between bytes and packed codes do not work in place."""
+    code = levels(2)
+    net = Chain("net", (9, 7, 3), affine(-128))
+    net.put(layers.conv("first", net.image, 32, (3, 3), x=affine(-128), w=affine(0), y=code))
+    for kernel, groups in (((3, 3), 32), ((1, 1), 1)) * 2:
+        net.put(layers.conv("one", net.image, 32, kernel, x=code, w=levels(2, True), y=code, groups=groups))
+    net.put(layers.sum_pool("mean", net.image, (9, 7), (1, 1), x=code, y=affine(3)))
+    program = lower(net.graph(), isa=DSP, family="compact")
+    assert packed(program) == {f"t{i}": 2 for i in range(1, 6)}
+    wide = program.graph.tensors["t1"].nbytes
+    assert program.memory.arena_bytes <= wide + max(step.plan.scratch_bytes for step in program.steps) + 192 + 8
+
+
 def test_what_saves_nothing_stays_in_bytes() -> None:
     """Codes of 5 bits; inputs and outputs; tensors that are not at the peak; pixels of one word in any case."""
     assert not packed(lower(network(5).graph, isa=DSP, family="compact"))

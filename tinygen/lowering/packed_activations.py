@@ -56,16 +56,15 @@ def pack_activations(least: Draft, choose: Chooser, given: Sequence[Op]) -> Draf
     bits = _packable(graph)
     bytes_ = _Packing(graph, least.choices)
     live = bytes_.live(caller)
-    ways = [(max(live, default=0), bytes_)]
-    while bits and live:
-        peak, found = ways[-1]
-        for name in _alive(graph, bits, [step for step, size in enumerate(live) if size == peak]):
+    ways, found = [(max(live, default=0), bytes_)], bytes_
+    while names := _alive(graph, bits, [step for step, size in enumerate(live) if size == max(live)]):
+        for name in names:
             # It is not tried again, packed or not.
             found = _packed(found, bytes_, name, bits.pop(name), choose) or found
         live = found.live(caller)
-        if max(live) >= peak:
-            break
-        ways.append((max(live), found))
+        # A layer between bytes and packed codes cannot work in place: the peak may fall once both are packed.
+        if max(live) < ways[-1][0]:
+            ways.append((max(live), found))
     least_peak = ways[-1][0]
     best = next(way for peak, way in ways if peak <= _NEAR * least_peak)
     if best is bytes_:

@@ -189,11 +189,11 @@ def depthwise_plan(job: DepthwiseJob, *, dual_issue: bool) -> KernelPlan | None:
     channels = node.input(0).shape[3]
     steps = -(-rows.output // 2) if both else rows.output
     # If channels are not a multiple of four, some are computed twice, so the input must not be overwritten before.
-    whole = channels % _FOUR == 0
-    inplace = node.input(0).shape == node.output.shape and node.input(0).dtype == node.output.dtype
+    # Bits replace those of the input if these are as many, and words have no others.
+    whole = channels % (32 // (job.context["y_bits"] or 1) if job.context["packed_output"] else _FOUR) == 0
+    inplace = node.input(0).shape == node.output.shape and node.input(0).nbytes == node.output.nbytes
     # Rows outside read another row of codes, and are masked; with a table, these must still be valid codes.
     inplace = inplace and whole and rows.stride == 1 and not job.widen
-    inplace = inplace and not (job.context["packed_output"] or job.context["x_bits"])
     groups = -(-channels // _FOUR)
     return KernelPlan(
         template="depthwise/depthwise_conv_2d_dsp_rows.c.j2",
@@ -208,6 +208,7 @@ def depthwise_plan(job: DepthwiseJob, *, dual_issue: bool) -> KernelPlan | None:
             "weight_type": ctype(job.weights.dtype),
             "weights_code": None,
             "both": both,
+            "inplace": inplace,
             "row_steps": steps,
             "advance": rows.stride if not both else 2,
             "pairs": column.pairs,
