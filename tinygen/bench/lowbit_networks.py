@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from tinygen.bench.case import Case, case_of, encoding_of
 from tinygen.bench.figures import markdown_table
+from tinygen.bench.mobilenet import BLOCKS
 from tinygen.bench.suites import Row, Section, SuiteCases, SuiteOptions, needs_packages, suite
 from tinygen.frontends.memory import MemoryModel
 from tinygen.frontends.names import c_name
@@ -24,8 +25,6 @@ SUITE = "lowbit-networks"
 RECIPES = ("int8", "w4a4", "w2a2", "ternary", "xnor")
 IMAGES: Mapping[str, tuple[int, int, int]] = {"ds_cnn": (1, 49, 10), "mobilenet": (1, 96, 96), "resnet8": (3, 32, 32)}
 """[C, H, W] of each network's input."""
-_BLOCKS = ((1, 16), (2, 32), (1, 32), (2, 64), (1, 64), (2, 128), *((1, 128),) * 5, (2, 256), (1, 256))
-"""(stride of the depthwise convolution, filters of the 1x1 convolution); arXiv 1704.04861, table 1."""
 _BATCH = 4
 _INNER_LAYER = 1
 
@@ -104,7 +103,7 @@ def _mobilenet() -> nn.Module:
     from torch import nn
 
     parts, inputs = _layers(1, 8, 3, 2), 8
-    for stride, filters in _BLOCKS:
+    for stride, filters in BLOCKS:
         parts += _separable(inputs, filters, stride)
         inputs = filters
     return nn.Sequential(*parts, nn.AvgPool2d(3), nn.Flatten(), nn.Linear(inputs, 2))

@@ -29,7 +29,7 @@ from tinygen.ir.tensor import Shape, Tensor
 SUITE = "mobilenet"
 NAME = "mobilenet_v1_025_96"
 
-_BLOCKS = ((1, 16), (2, 32), (1, 32), (2, 64), (1, 64), (2, 128), *((1, 128),) * 5, (2, 256), (1, 256))
+BLOCKS = ((1, 16), (2, 32), (1, 32), (2, 64), (1, 64), (2, 128), *((1, 128),) * 5, (2, 256), (1, 256))
 """(stride of the depthwise convolution, filters of the 1x1 convolution); arXiv 1704.04861, table 1."""
 _CLASSES = 2
 _SCALE = float(np.float32(6 / 255))
@@ -47,7 +47,7 @@ def mobilenet() -> MemoryModel:
     """int8, [1, 96, 96, 1] to [1, 2]."""
     chain = _Chain(Tensor("picture", (1, 96, 96, 1), Affine("int8", (_SCALE,), (-128,))))
     chain.depthwise(2, multiplier=8)
-    for stride, filters in _BLOCKS:
+    for stride, filters in BLOCKS:
         chain.depthwise(stride)
         chain.pointwise(filters)
     last = chain.last

@@ -83,11 +83,8 @@ def _widened(model: Any, weights: Any) -> Any:
         np.asarray(values, np.float64).reshape(shape)
         for values in (weights.quantization.scale, weights.quantization.zeroPoint)
     )
-    from ai_edge_litert import schema_py_generated as schema
-
-    found = schema.TensorT()
+    found, buffer = type(weights)(), type(model.buffers[0])()
     found.name, found.shape, found.type = weights.name + b" as float", weights.shape, _TYPE.FLOAT32
-    buffer = schema.BufferT()
     buffer.data = np.frombuffer(((codes - zero) * scale).astype(np.float32).tobytes(), np.uint8)
     model.buffers.append(buffer)
     found.buffer = len(model.buffers) - 1

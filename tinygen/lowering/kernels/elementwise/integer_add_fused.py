@@ -15,7 +15,8 @@ from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.integer_add import IntegerAdd
 from tinygen.lowering.ctypes import ctype
 from tinygen.lowering.kernels.support.activations import codes
-from tinygen.lowering.kernels.support.epilogues.integer_layer import finished_sums, output_values
+from tinygen.lowering.kernels.support.activations.reading import output_values
+from tinygen.lowering.kernels.support.epilogues.integer_layer import finished_sums
 from tinygen.lowering.kernels.support.epilogues.wide_sums import fit_wide, wide_sums
 from tinygen.lowering.plan import Field, KernelPlan, kernel
 

@@ -17,8 +17,8 @@ from tinygen.ir.ops.mixed_conv_2d import MixedConv2D
 from tinygen.lowering.kernels.conv.conv_2d_dsp import rows_plans, windows_plans
 from tinygen.lowering.kernels.conv.jobs import rows_job, windows_job
 from tinygen.lowering.kernels.support.activations.codes import kind_of
+from tinygen.lowering.kernels.support.activations.reading import output_values, read_values
 from tinygen.lowering.kernels.support.activations.widening import whole_words
-from tinygen.lowering.kernels.support.epilogues.integer_layer import output_values, read_values
 from tinygen.lowering.kernels.support.loops.dot_job import Job, Packed
 from tinygen.lowering.kernels.support.weights.gathered import HEADER, LiveWeights, live_weights, operands_of
 from tinygen.lowering.plan import KernelPlan, kernel

@@ -14,7 +14,7 @@ from tinygen.ir.ops.gather_conv_2d import GatherConv2D
 from tinygen.ir.ops.mixed_conv_2d import MixedConv2D
 from tinygen.lowering.kernels.conv.conv_2d_scalar import Job, plans_of, window_of
 from tinygen.lowering.kernels.support.activations.codes import kind_of
-from tinygen.lowering.kernels.support.epilogues.integer_layer import output_values
+from tinygen.lowering.kernels.support.activations.reading import output_values
 from tinygen.lowering.kernels.support.loops import scalar
 from tinygen.lowering.kernels.support.loops.scalar import Interleaved
 from tinygen.lowering.kernels.support.weights.gathered import HEADER, LiveWeights, live_weights, operands_of

@@ -13,8 +13,9 @@ from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.channel_lists import zero_code
 from tinygen.ir.ops.masked_conv_2d import MaskedConv2D
 from tinygen.lowering.ctypes import ctype
+from tinygen.lowering.kernels.support.activations.reading import output_values
 from tinygen.lowering.kernels.support.activations.window import window_context
-from tinygen.lowering.kernels.support.epilogues.integer_layer import output_values, rescaled
+from tinygen.lowering.kernels.support.epilogues.integer_layer import rescaled
 from tinygen.lowering.kernels.support.epilogues.requantize import Epilogue
 from tinygen.lowering.kernels.support.weights.gathered import FewValues, computed_operands, few_values, weights_constant
 from tinygen.lowering.plan import Constant

@@ -19,8 +19,9 @@ from tinygen.ir.ops.window import Axis
 from tinygen.ir.tensor import Tensor
 from tinygen.lowering.ctypes import ctype
 from tinygen.lowering.kernels.support.activations import codes
+from tinygen.lowering.kernels.support.activations.reading import output_values
 from tinygen.lowering.kernels.support.activations.window import window_context, window_stem
-from tinygen.lowering.kernels.support.epilogues.integer_layer import falling_channels, finished_sums, output_values
+from tinygen.lowering.kernels.support.epilogues.integer_layer import falling_channels, finished_sums
 from tinygen.lowering.kernels.support.epilogues.staircase import Fit, Staircase, fit
 from tinygen.lowering.plan import Constant, Field, KernelPlan, kernel
 

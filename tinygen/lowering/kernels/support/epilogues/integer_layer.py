@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tinygen.ir.encodings import Affine, Binary, Levels, LookedUp, Ternary
+from tinygen.ir.encodings import Binary, LookedUp
 from tinygen.ir.epilogue import Epilogue as Ending
 from tinygen.ir.epilogue import Rescale, Threshold
 from tinygen.ir.ops import integer_mac
@@ -26,9 +26,8 @@ from tinygen.ir.ops.conv_2d_add import Conv2DAdd
 from tinygen.ir.ops.mac import accumulator_range, centred_weights
 from tinygen.ir.ops.mac_layer import MacLayer
 from tinygen.ir.tensor import Tensor
-from tinygen.lowering.ctypes import ctype
-from tinygen.lowering.kernels.support.activations.codes import kind_of, pixel_elements
-from tinygen.lowering.kernels.support.activations.widening import fits_int16, needs_widening
+from tinygen.lowering.kernels.support.activations.codes import kind_of
+from tinygen.lowering.kernels.support.activations.reading import output_values, read_values, stored_values
 from tinygen.lowering.kernels.support.epilogues.cells import fit_cells
 from tinygen.lowering.kernels.support.epilogues.octaves import fit_octaves
 from tinygen.lowering.kernels.support.epilogues.powers import fit_powers
@@ -144,7 +143,7 @@ def integer_layer(
     if op.is_tflite:
         return None if scaled else _tflite_layer(node, unit, wide=wide)
     ending = op.of_sums
-    x = read_values(tensor) if reads == "any" else _activations(tensor, halves=reads == "halves")
+    x = read_values(tensor) if reads == "any" else stored_values(tensor, halves=reads == "halves")
     if x is None or not node.input(1).is_constant or (integer_mac.kernel_scales(node) is not None) != scaled:
         return None
     if isinstance(ending, Rescale) and min(ending.multiplier) < -_NEVER:
@@ -195,54 +194,6 @@ def finished_sums(epilogue: Ending | None, y: Tensor, lows: np.ndarray, highs: n
     """The epilogue of sums between `lows` and `highs`, which are negated where codes fall."""
     rising = rising_epilogue(epilogue, len(lows))
     return _epilogue(FinishedSums(rising, lows, highs, np.zeros(len(lows), np.int64), 1), y)
-
-
-def read_values(x: Tensor) -> dict[str, Any] | None:
-    """How codes of any encoding are widened, and `zero`, the remaining zero point; None for wide integers."""
-    return _widened(x) if needs_widening(x) else _activations(x)
-
-
-def _activations(x: Tensor, *, halves: bool = False) -> dict[str, Any] | None:
-    """How codes are widened to the multiplied integers, and the zero point that remains."""
-    match x.encoding:
-        case Affine(storage="int8"):
-            zero = x.zero_point
-            return {"extend": "tg_extend", "extend_extra": "", "fill": zero, "zero": zero, **_pointer(x)}
-        case Affine(storage="int16") if halves:
-            return {"source": "input", "zero": x.zero_point}
-        case Binary():
-            return {"source": "input", "zero": 0}  # dense layers alone widen bits
-        case Ternary():
-            return {"extend": "tg_extend", "extend_extra": "", "fill": 0, "zero": 0, **_pointer(x)}
-        case Levels(signed=False):
-            wide = "tg_extend_unsigned" if x.encoding.bits == 8 else "tg_extend"
-            return {"extend": wide, "extend_extra": "", "fill": 0, "zero": 0, **_pointer(x)}
-        case Levels():
-            largest = 2**x.encoding.bits - 1
-            return {"extend": "tg_extend_levels", "extend_extra": f", {largest}", "fill": 0, "zero": 0, **_pointer(x)}
-        case _:
-            return None
-
-
-def _widened(x: Tensor) -> dict[str, Any] | None:
-    """Of codes that a table or their bits turn into integers."""
-    return {"extend": "", "extend_extra": "", "fill": 0, "zero": 0, **_pointer(x)} if fits_int16(x) else None
-
-
-def _pointer(x: Tensor) -> dict[str, Any]:
-    """The name of the parameter that templates read: they read int8_t, to which uint8 codes are first cast."""
-    return {"source": "codes" if x.dtype == np.uint8 and not x.packed_bits else "input"}
-
-
-def output_values(y: Tensor) -> dict[str, Any]:
-    """Template values of how codes are written."""
-    bits = y.packed_bits
-    return {
-        "y_type": ctype(y.memory_dtype),
-        "packed_output": bits > 0,
-        "y_bits": bits,
-        "y_step": pixel_elements(y),
-    }
 
 
 def _reachable(x: Tensor, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
