@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.host_batch import run_on_host
 from tests.support.onnx_models import OnnxNet, _session
+from tinygen.frontends.onnx.builder import Builder
 from tinygen.frontends.onnx.file import OnnxModel, read_model
 from tinygen.ir.interpreter import evaluate
 from tinygen.lowering.lower import lower
@@ -304,3 +305,16 @@ def test_in_c(tmp_path: Path) -> None:
     for name, found, wanted in zip(OPERATORS, run_on_host(programs, samples, tmp_path), expected, strict=True):
         gap = np.abs(found[0][0].reshape(-1) - wanted.reshape(-1)).max()
         assert gap <= 2e-5 * max(1, np.abs(wanted).max()), name
+
+
+@pytest.mark.parametrize(
+    ("label", "wanted"),
+    [
+        ("model/conv2d_3/BiasAdd", "model_conv2d_3_BiasAdd"),
+        ("functional_1/activation/depthwise_conv2d_3/BiasAdd", "depthwise_conv2d_3_BiasAdd"),
+        ("a" * 40, "a" * 32),
+    ],
+)
+def test_long_names_keep_their_last_words(label: str, wanted: str) -> None:
+    """So that tables of layers have no more than 80 columns."""
+    assert Builder().unique(label) == wanted

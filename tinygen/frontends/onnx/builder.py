@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
@@ -24,7 +25,8 @@ from tinygen.ir.ops.pool_2d import MaxPool2D
 from tinygen.ir.ops.reshape import Reshape
 from tinygen.ir.tensor import Shape, Tensor
 
-_LONGEST_NAME = 48
+_LONGEST_NAME = 32
+"""Characters of a layer's name: tables then have at most 80 columns."""
 _KEEPS_CODES = (Reshape, Transpose, StridedSlice, MaxPool2D, Concatenation)
 
 
@@ -45,7 +47,9 @@ class Builder(aten.Builder):
 
     def unique(self, text: str) -> str:
         """An unused name that can be part of a C identifier; the end of a long one, which says most."""
-        return super().unique(text[-_LONGEST_NAME:])
+        end = text[-_LONGEST_NAME:]
+        words = re.split(r"[^a-zA-Z0-9]+", end, maxsplit=1) if len(end) < len(text) else [end]
+        return super().unique(words[-1] or end)
 
     def mark(self) -> Callable[[], None]:
         """A function that takes back everything added from here on."""
