@@ -54,13 +54,18 @@ static inline void tg_unpack_codes(uint8_t *to, const uint32_t *from, int32_t co
 {
     for (int32_t c = 0; c < count; from++) {
         uint32_t word = *from;
-        for (int32_t end = c + 32 / bits < count ? c + 32 / bits : count; c < end; word >>= bits) {
-            uint32_t four = (word & TG_FOUR_CODES(bits)) << left;
-            for (int32_t j = 0; j < 4 && c < end; j++, c++, four >>= 8) {
-                to[c] = (uint8_t)four;
-            }
+        for (int32_t end = c + 32 / bits < count ? c + 32 / bits : count; c < end; c += 4, word >>= bits) {
+            const uint32_t four = (word & TG_FOUR_CODES(bits)) << left;
+            TG_COPY(to + c, &four, (size_t)(end - c < 4 ? end - c : 4));
         }
     }
+}
+
+/* Stores the codes of two neighbours. */
+static inline void tg_store_two(void *to, uint8_t first, uint8_t second)
+{
+    const uint16_t two = (uint16_t)(first | second << 8);
+    TG_COPY(to, &two, sizeof two);
 }
 
 /* Sign and exponent: 0 is zero, else 2^(|code| - 1) with the sign of the code. */

@@ -8,6 +8,13 @@
 #include <stdint.h>
 #include <string.h>
 
+/* Freestanding compilers call memcpy() for four bytes, unless they are told that it is the built-in one. */
+#if defined(__GNUC__)
+#define TG_COPY __builtin_memcpy
+#else
+#define TG_COPY memcpy
+#endif
+
 #if defined(__GNUC__)
 #define TG_ALIGNED(bytes) __attribute__((aligned(bytes)))
 #else

@@ -7,7 +7,8 @@
 #define TINYGEN_SIMD_H
 
 #include <stdint.h>
-#include <string.h>
+
+#include "tinygen_math.h"
 
 #if defined(__ARM_FEATURE_DSP) && __ARM_FEATURE_DSP
 #include <arm_acle.h>
@@ -19,13 +20,6 @@
 /* Cores that issue two instructions at once (Cortex-M7) want loads between products, others want them together. */
 #ifndef TG_DUAL_ISSUE
 #define TG_DUAL_ISSUE 0
-#endif
-
-/* Freestanding compilers call memcpy() for four bytes, unless they are told that it is the built-in one. */
-#if defined(__GNUC__)
-#define TG_COPY __builtin_memcpy
-#else
-#define TG_COPY memcpy
 #endif
 
 /* Inner loops: their operands must be in registers, whatever a compiler thinks of the function's size. */
@@ -127,9 +121,19 @@ static inline int32_t tg_high_mla(int32_t offset, int32_t x, int32_t multiplier)
 #endif
 }
 
+/* x * multiplier >> 32 */
+static inline int32_t tg_high(int32_t x, int32_t multiplier)
+{
+#if defined(__thumb__) && !defined(__thumb2__)
+    return tg_high_mla(0, x, multiplier);
+#else
+    return (int32_t)(((int64_t)x * multiplier) >> 32);
+#endif
+}
+
 /*
- * The same for several sums, all of which are scaled before the first is finished: clang makes SMMLA of it itself, and
- * then puts something between it and what waits for it.
+ * tg_high_mla() for several sums, all of which are scaled before the first is finished: clang makes SMMLA of it itself,
+ * and then puts something between it and what waits for it.
  */
 #if TG_HAVE_DSP && defined(__clang__)
 static inline int32_t tg_high_mla_of_several(int32_t offset, int32_t x, int32_t multiplier)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -43,11 +43,15 @@ _CLOSE = 1.04
 """What is a little slower is taken where its weights are smaller."""
 _BIT = 1.1
 """Cycles to make a byte of a bit."""
+_RAISED = 256
+"""Times sums where that gives a cheaper epilogue."""
+_SHARING = np.array((0, 4, 1, 5, 2, 6, 3, 7))
+"""Channels in an order in which each two share bytes of packed codes of 4 or 2 bits."""
 
 
 def packed_plans(job: Job, machine: Machine) -> Sequence[KernelPlan]:
     """Plans for a layer without groups, kernel scales or dilation."""
-    found = [one for task in _tasks(job, machine) for one in _worthwhile(task)]
+    found = [one for task in _tasks(job, machine) for one in _worthwhile(job, task)]
     if not found:
         return ()
     layouts = [_best([one for one in found if one[0].operands == each]) for each in machine.operands]
@@ -72,10 +76,21 @@ def _best(found: list[tuple[Layout, float]]) -> Layout:
     return min(close, key=lambda one: one[:2])[2]
 
 
-def _worthwhile(task: Task) -> list[tuple[Layout, float]]:
+def _worthwhile(job: Job, task: Task) -> list[tuple[Layout, float]]:
     """Layouts that save cycles and take no more flash than bytes do, with their cycles."""
-    found = all_layouts(task, _LEAST[task.machine.product])
+    found = [_paired(job, layout) for layout in all_layouts(task, _LEAST[task.machine.product])]
     return [(layout, layout.cycles()) for layout in found if layout.weight_bits() <= 8]
+
+
+def _paired(job: Job, layout: Layout) -> Layout:
+    """With both filters of an operand finished together; where output codes are packed, in bytes that they share."""
+    y_bits, filters = job.context["y_bits"], layout.task.filters
+    in_bytes = y_bits > 1 or (y_bits == 0 and job.node.output.dtype.itemsize == 1)
+    edges = layout.edges is not None and layout.edges.missing.size
+    if not in_bytes or edges or layout.fields.filters != 2 or not layout.direct or filters % (8 if y_bits else 2):
+        return layout
+    order = np.arange(filters).reshape(-1, 8)[:, _SHARING].ravel() if y_bits else None
+    return replace(layout, paired=True, order=order)
 
 
 def _tasks(job: Job, machine: Machine) -> list[Task]:
@@ -90,7 +105,12 @@ def _tasks(job: Job, machine: Machine) -> list[Task]:
     kinds = [activation_codes(node.input(0), padded=padded), odd_codes(node.input(0)) if padded else None]
     grid = weight_grid(weights)
     tasks = [Task(axes, weights, codes, grid, machine) for codes in kinds if codes and grid]
-    return [task for task in tasks if task.fits()]
+    return [task for task in tasks if task.fits(_unit(job))]
+
+
+def _unit(job: Job) -> int:
+    """How many of the epilogue's sums are one of the layer's."""
+    return int(job.ending.context["unit"])
 
 
 def _plan(job: Job, layout: Layout, size: int, packed: np.ndarray, form: Packing) -> KernelPlan:
@@ -127,7 +147,7 @@ def _plan(job: Job, layout: Layout, size: int, packed: np.ndarray, form: Packing
     extend = pairs * 2 * (1 + task.machine.pixel * layout.fields.pixels)
     extend += _BIT * copied if task.codes.bits == 1 else 0
     extend += 2 * task.machine.pixel * copied if task.codes.table else 0
-    ending = _ending(job, task)
+    ending = _ending(job, layout)
     return KernelPlan(
         template="conv/packed_rows.c.j2",
         stem=window_stem(job.stem, task.axes),
@@ -159,7 +179,7 @@ def _plan(job: Job, layout: Layout, size: int, packed: np.ndarray, form: Packing
         constants=(
             _weights(layout, packed, form),
             ending.constant(),
-            *_edge_constants(layout),
+            *_edge_constants(layout, _unit(job)),
             *value_constants(task.codes),
         ),
         scratch_bytes=4 * words,
@@ -205,6 +225,7 @@ def _layer_context(job: Job, layout: Layout) -> dict[str, Any]:
     """Template values of the layer's activations."""
     task, grille, codes = layout.task, layout.grille, layout.task.codes
     every_pixel = sum(1 << shift for shift in layout.fields.pixel_shifts())
+    unit = _unit(job)
     context = line_context(job.node.input(0), codes)
     return {
         **context,
@@ -217,10 +238,10 @@ def _layer_context(job: Job, layout: Layout) -> dict[str, Any]:
         "copied": (grille.copied - 1) * grille.apart + 1,
         "column_elements": grille.apart * task.depth,
         "summed": task.summed,
-        "summed_factor": task.grid.first * codes.scale,
-        "factor": task.factor,
+        "summed_factor": task.grid.first * codes.scale * unit,
+        "factor": task.factor * unit,
         "side_by_side": _side_by_side(layout, context["x_type"]),
-        **_edge_context(layout),
+        **_edge_context(layout, unit),
     }
 
 
@@ -244,7 +265,7 @@ def _side_by_side(layout: Layout, x_type: str) -> dict[str, int] | None:
     }
 
 
-def _edge_context(layout: Layout) -> dict[str, Any]:
+def _edge_context(layout: Layout, unit: int) -> dict[str, Any]:
     """Template values of the corrections of sums: a row of it for each class of rows of outputs and each channel."""
     edges = layout.edges
     if edges is None or not edges.missing.shape[2]:
@@ -252,16 +273,17 @@ def _edge_context(layout: Layout) -> dict[str, Any]:
     return {
         "edges": edges.columns,
         "odd": edges.odd,
-        "edge_type": ctype(_edge_dtype(edges)),
+        "edge_type": ctype(_edge_table(edges, unit).dtype),
         "edge_rows": edges.rows,
         "edge_words": edges.missing.shape[2],
         "edge_classes": edges.missing.shape[1],
     }
 
 
-def _edge_dtype(edges: Edges) -> np.dtype[Any]:
-    """16 bits where they hold outputs' edges; sums of fields are added to words."""
-    return np.dtype(np.int16 if edges.odd and np.abs(edges.missing).max(initial=0) < 2**15 else np.int32)
+def _edge_table(edges: Edges, unit: int) -> np.ndarray:
+    """16 bits where they hold outputs' edges, which count as the epilogue's sums do; sums of fields are added to words."""
+    missing = edges.missing * (unit if edges.odd else 1)
+    return missing.astype(np.int16 if edges.odd and np.abs(missing).max(initial=0) < 2**15 else np.int32)
 
 
 def _output_context(job: Job) -> dict[str, Any]:
@@ -295,6 +317,7 @@ def _fields_context(layout: Layout) -> dict[str, Any]:
         "total_steps": cut.total,
         "pairs": grille.pairs,
         "direct": layout.direct,
+        "paired": layout.paired,
         "ones": sum(1 << shift for shift in shifts[: fields.taps]),
         "ones_last": sum(1 << shift for shift in shifts[:taps]),  # the last piece may have fewer
         "v_first": grille.first,
@@ -302,16 +325,17 @@ def _fields_context(layout: Layout) -> dict[str, Any]:
     }
 
 
-def _ending(job: Job, task: Task) -> Epilogue:
-    """The epilogue; its biases include the contribution of the offset of the activations' codes.
+def _ending(job: Job, layout: Layout) -> Epilogue:
+    """The epilogue, of filters in the layout's order; its biases include the contribution of the offset of the activations' codes.
 
     It expects sums of integers less the zero point's share that it has in its own biases, i.e. of the codes as they
     are stored where the encoding has a zero point.
     """
-    offset = stored_offset(job.node.input(0), task.codes)
+    task = layout.task
+    offset = stored_offset(job.node.input(0), task.codes) * _unit(job)
     rows = job.ending.rows.copy()
     rows[:, 0] += offset * task.weights.reshape(len(rows), -1).sum(axis=1)
-    return job.ending.with_rows(rows)
+    return job.ending.with_rows(rows if layout.order is None else rows[layout.order])
 
 
 def _weights(layout: Layout, packed: np.ndarray, form: Packing) -> Constant:
@@ -321,14 +345,14 @@ def _weights(layout: Layout, packed: np.ndarray, form: Packing) -> Constant:
     return Constant("weights", packed.reshape(-1), f"operands of {what}, {len(form.operands)} in {group}")
 
 
-def _edge_constants(layout: Layout) -> tuple[Constant, ...]:
+def _edge_constants(layout: Layout, unit: int) -> tuple[Constant, ...]:
     edges = layout.edges
     if edges is None or not edges.missing.size:
         return ()
     what = f"what sums of columns {list(edges.columns)} lack"
     if edges.odd:
         what = f"what outputs lack, by classes of rows, in all columns, and in {list(edges.columns)}"
-    return (Constant("edges", edges.missing.astype(_edge_dtype(edges)).reshape(-1), f"per output channel: {what}"),)
+    return (Constant("edges", _edge_table(edges, unit).reshape(-1), f"per output channel: {what}"),)
 
 
 def _job(node: Node, *, lengths: bool = False) -> Job | None:
@@ -336,6 +360,10 @@ def _job(node: Node, *, lengths: bool = False) -> Job | None:
     layer = integer_layer(node, wide=True, reads="any")
     if layer is None:
         return None
+    if layer.epilogue.context["form"] in ("steps", "fused") and layer.sums is not None:
+        # A multiple of the sums costs nothing here. It may have a cheaper form, or the same without an offset.
+        raised = integer_layer(node, _RAISED, wide=True, reads="any")
+        layer = raised if raised is not None and raised.epilogue.context["form"] == "fused" else layer
     epilogue = layer.by_lengths.epilogue if lengths else layer.epilogue
     return Job(node, epilogue, layer.weights, layer.context, f"conv_2d_{layer.kinds}_packed")
 

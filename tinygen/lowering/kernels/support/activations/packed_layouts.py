@@ -165,13 +165,13 @@ class Task:
         """Of the sums of fields."""
         return self.grid.step * self.codes.scale
 
-    def fits(self) -> bool:
-        """Whether scaled sums of codes fit 32 bits, with everything that is added to them."""
+    def fits(self, unit: int) -> bool:
+        """Whether scaled sums of codes, times `unit`, fit 32 bits, with everything that is added to them."""
         codes, first = self.codes, abs(self.grid.first)
         q = self.grid.codes.reshape(self.filters, -1)
         sums, taps = int(q.sum(axis=1).max(initial=0)), q.shape[1]
         largest = self.factor * sums + (first * codes.scale) * taps
-        return largest * codes.largest < 2**30
+        return largest * codes.largest * unit < 2**30
 
     def edges(self) -> Edges | None:
         """None if the corrections are not integers, or too many: then padding is stored.
@@ -228,6 +228,8 @@ class Layout:
         edges: see `Task.edges`.
         operands: of weights that a step has.
         points: pixels of a layer of points; 0 for other layers.
+        paired: whether the two filters of an operand are finished together.
+        order: of the filters; None for the layer's own.
     """
 
     task: Task
@@ -238,6 +240,8 @@ class Layout:
     edges: Edges | None
     operands: int = 2
     points: int = 0
+    paired: bool = False
+    order: np.ndarray | None = None
 
     @property
     def pairs(self) -> int:
@@ -308,9 +312,10 @@ class Layout:
         products = pairs * (on.call + cut.segments * (step * cut.each + on.segment * self.operands / 2 + loop))
         field = on.whole if fields.apart and fields.filters == 1 else on.field
         taken = pairs * 2 * self.operands * (5.0 + fields.count * (0.5 + field * cut.segments))
-        output = on.output + self.task.summed + (0 if self.direct else 4)
+        output = (on.shared if self.paired else on.output) + self.task.summed + (0 if self.direct else 4)
         outputs = self.points or rows.output * columns.output
-        ends = rows.output * (on.row + self._joining()) + outputs * output
+        row = on.row / 2 if self.paired else on.row
+        ends = rows.output * (row + self._joining()) + outputs * output
         return totals + blocks * (products + taken + per * ends)
 
     def _joining(self) -> float:
@@ -348,6 +353,8 @@ def operands(grid: Grid, fields: Fields, pieces: int, each: int) -> np.ndarray:
 def pack_weights(layout: Layout) -> tuple[np.ndarray, int]:
     """Words of packed operands [blocks, pieces, words], and the mask of an operand."""
     grid, fields, cut = layout.task.grid, layout.fields, layout.cut
+    if layout.order is not None:
+        grid = replace(grid, codes=grid.codes[layout.order])
     codes = operands(grid, fields, layout.pieces, layout.operands)
     shifts = np.array(fields.weight_shifts(), np.int64)
     if fields.taps > 1:

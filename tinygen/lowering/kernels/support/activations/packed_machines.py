@@ -20,6 +20,7 @@ class Machine:
         interleaves: it has registers for the outputs of a run, none of which then waits for the other.
         segment, part, call, row, output: a segment's beginning and end; a pass of the loop over parts; a window; a row
             of outputs; an output.
+        shared: an output whose filter is finished together with another one.
         field, whole: a field of a segment, and where the sum of whole words stands for one of them.
         pixel: a pixel put into its word.
         unpack: an operand taken apart.
@@ -37,6 +38,7 @@ class Machine:
     call: float
     row: float
     output: float
+    shared: float
     field: float
     whole: float
     pixel: float
@@ -60,6 +62,7 @@ ARMV7EM = Machine(
     call=12,
     row=50,
     output=7,
+    shared=2.5,
     field=2.2,
     whole=0.9,
     pixel=2,
@@ -80,6 +83,7 @@ RV32 = Machine(
     call=15,
     row=80,
     output=14,
+    shared=10,
     field=3,
     whole=2.2,
     pixel=4,
@@ -97,6 +101,7 @@ ARMV6M = Machine(
     call=20,
     row=90,
     output=30,
+    shared=25,
     field=5,
     whole=4,
     pixel=6,

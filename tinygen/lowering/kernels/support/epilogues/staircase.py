@@ -34,6 +34,7 @@ _BIAS_SHIFTS = (1 << 10, 1 << 14, 1 << 18)
 _SAFE = 2**31 - 2**19
 _STEEPEST = 0.5
 """Codes per accumulator."""
+Split = Callable[[int, int, int, int, int], tuple[int, int] | None]
 Ends = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Codes k; per code and channel the least accumulator of code k or more, and the largest of less, or NONE."""
 
@@ -126,11 +127,12 @@ def fit_between(staircase: Staircase, ends: Ends) -> Fit | None:
     most = min(int(np.floor(np.log2(_STEEPEST / largest))), _MAX_SHIFT)
     if largest * 2.0 ** (32 + most) > 2**31 - _TRIALS:
         most -= 1
-    # With a round shift more layers share one function; the largest is the most precise.
-    for shift in (most // _ROUND * _ROUND, most):
-        found = _fit_all(staircase, shift, ends) if shift > 0 else None
-        if found is not None:
-            return found
+    # With a round shift more layers share one function; the largest is the most precise. Finer sums may need no offset.
+    for level in (True, False) if staircase.unit > 1 else (False,):
+        for shift in (most // _ROUND * _ROUND, most):
+            found = _fit_all(staircase, shift, ends, level) if shift > 0 else None
+            if found is not None:
+                return found
     return None
 
 
@@ -151,7 +153,7 @@ def _with_constants(staircase: Staircase) -> Fit | None:
     return Fit(multiplier, offset, moved, found.shift)
 
 
-def _fit_all(staircase: Staircase, shift: int, ends: Ends) -> Fit | None:
+def _fit_all(staircase: Staircase, shift: int, ends: Ends, level: bool) -> Fit | None:
     steps, at, below = ends
     columns = []
     for channel, (slope, reach) in enumerate(zip(staircase.slopes.tolist(), staircase.reach.tolist(), strict=True)):
@@ -162,6 +164,7 @@ def _fit_all(staircase: Staircase, shift: int, ends: Ends) -> Fit | None:
             _scaled(at[:, channel], staircase.unit),
             _scaled(below[:, channel], staircase.unit),
             reach,
+            _level if level else _split,
         )
         if found is None:
             return None
@@ -201,7 +204,7 @@ def _scaled(accumulators: np.ndarray, unit: int) -> np.ndarray:
 
 
 def _fit_channel(
-    real: float, shift: int, steps: np.ndarray, at: np.ndarray, below: np.ndarray, largest: int
+    real: float, shift: int, steps: np.ndarray, at: np.ndarray, below: np.ndarray, largest: int, split: Split
 ) -> tuple[int, int, int] | None:
     total = 32 + shift
     centre = round(real * 2.0**total)
@@ -215,7 +218,7 @@ def _fit_channel(
     for index in np.argsort(-width, kind="stable")[:4]:
         if width[index] <= 0:
             return None
-        found = _split(int(candidates[index]), int(least[index]), int(most[index]), largest, shift)
+        found = split(int(candidates[index]), int(least[index]), int(most[index]), largest, shift)
         if found is not None:
             return int(candidates[index]), *found
     return None
@@ -237,6 +240,13 @@ def _outwards(reach: int) -> np.ndarray:
     """Integers up to `reach` and down to its negative, the nearest to 0 first."""
     moved = np.arange(-reach, reach + 1, dtype=np.int64)
     return moved[np.argsort(np.abs(moved), kind="stable")]
+
+
+def _level(multiplier: int, least: int, most: int, largest: int, shift: int) -> tuple[int, int] | None:
+    """The same with offset 0."""
+    moved = -(-least // multiplier)
+    reach = largest + abs(moved)
+    return (0, moved) if moved * multiplier < most and reach < 2**31 and reach * multiplier >> 32 < _SAFE else None
 
 
 def _split(multiplier: int, least: int, most: int, largest: int, shift: int) -> tuple[int, int] | None:
