@@ -27,7 +27,7 @@ from tests.support.integer_layers import (
 from tests.support.shares import one_in
 from tests.support.variants import DSP, check_variants
 from tinygen.errors import UnsupportedError
-from tinygen.ir.encodings import Affine, IntegerEncoding
+from tinygen.ir.encodings import Affine, IntegerEncoding, Levels
 from tinygen.ir.epilogue import Epilogue, Rescale, Threshold
 from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import evaluate
@@ -242,6 +242,57 @@ def test_sums_of_accumulators(every: int) -> None:
     found = found[::every]
     cores = [(bare_cores()[name], bare_cores()[name].isa) for name in ("esp32c3-core", "cortex-m0plus")]
     check_variants([one.graph for one in found], [one.feeds for one in found], part="fused", cores=cores, in_turn=True)
+
+
+def two_wide(i: int) -> Layer:
+    """A residual connection of two convolutions' sums; up to 31 bits, as far as sums of codes of 16 bits go."""
+    rng = np.random.default_rng([77, i])
+    kinds = ((INT16, INT16), (INT32, INT16), (INT16, INT32))[i % 3]
+    y = (levels(2), BINARY, levels(4), affine(3))[i % 4]
+    shape = ((2, 3, 5), (3, 2, 34), (4,))[i % 3 if i % 2 else (i + 1) % 3]
+    clamped = INT32 in kinds
+    channels, reach = shape[-1], (2**31 - 2**20) // 2**15 // (16 if clamped else 1)
+    first = rng.integers(1, reach, channels)
+    factors = [first, (reach - first) * rng.choice([1, -1], channels)]
+    if y.code_range[1] < 4:
+        most = 2**26 if clamped else 2**30
+        steps = np.sort(rng.integers(-most, most, (channels, y.code_range[1])))
+        rows = tuple(tuple(row) for row in steps.tolist())
+        epilogue: Epilogue = Threshold(rows, tuple(rng.choice([1, -1], channels).tolist()))
+    else:
+        low, high = y.code_range
+        multiplier = rng.integers(2**29, 2**31 - 1, channels) * rng.choice([1, -1], channels)
+        shift = np.full(channels, 59 - (high - low).bit_length())
+        offset = rng.integers(low, high + 1, channels) << shift
+        epilogue = Rescale(*(tuple(v.tolist()) for v in (multiplier, offset, shift)), low, high)
+    op = IntegerAdd(
+        name="layer",
+        inputs=("x", "z"),
+        outputs=("y",),
+        first=tuple(factors[0].tolist()),
+        second=tuple(factors[1].tolist()),
+        epilogue=epilogue,
+    )
+    operands = [Tensor(n, (1, *shape), kind) for n, kind in zip(("x", "z"), kinds, strict=True)]
+    bits = y.bits if isinstance(y, Levels) and i % 8 > 3 else 0
+    tensors = {t.name: t for t in (*operands, Tensor("y", (1, *shape), y, code_bits=bits))}
+    graph = Graph(f"v{i}", tensors, (op,), ("x", "z"), ("y",))
+    graph.validate()
+    ends = [
+        [np.full(t.shape, np.iinfo(t.dtype).max if up else np.iinfo(t.dtype).min, t.dtype) for t in operands]
+        for up in (True, False)
+    ]
+    return Layer(graph, [*ends, *([_accumulated(t, rng) for t in operands] for _ in range(3))])
+
+
+def test_sums_of_two_accumulators() -> None:
+    found = [two_wide(i) for i in range(24)]
+    chosen = [choose(one.graph.node(one.graph.ops[0]), "tinygen", DSP).kernel.name for one in found]
+    assert chosen.count("integer_add_fused") > 18, chosen
+    assert set(chosen[::3]) == {"integer_add_fused"}, chosen  # of two sums of 16 bits
+    forms = [_fused_form(one.graph) for one in found]
+    assert {"fused", "sign", "steps"} <= set(forms), forms
+    _compare(found, "two accumulators")
 
 
 def test_thresholds_that_are_never_met() -> None:

@@ -281,7 +281,9 @@ def _edge_context(layout: Layout, unit: int) -> dict[str, Any]:
 
 
 def _edge_table(edges: Edges, unit: int) -> np.ndarray:
-    """16 bits where they hold outputs' edges, which count as the epilogue's sums do; sums of fields are added to words."""
+    """16 bits where they hold outputs' edges, which are as many times larger as the epilogue's sums are; sums of fields
+    are added to words.
+    """
     missing = edges.missing * (unit if edges.odd else 1)
     return missing.astype(np.int16 if edges.odd and np.abs(missing).max(initial=0) < 2**15 else np.int32)
 
@@ -326,7 +328,7 @@ def _fields_context(layout: Layout) -> dict[str, Any]:
 
 
 def _ending(job: Job, layout: Layout) -> Epilogue:
-    """The epilogue, of filters in the layout's order; its biases include the contribution of the offset of the activations' codes.
+    """The epilogue, of filters in the layout's order; its biases include what the offset of the activations' codes adds.
 
     It expects sums of integers less the zero point's share that it has in its own biases, i.e. of the codes as they
     are stored where the encoding has a zero point.

@@ -1,6 +1,6 @@
 """Sums of integer codes within 32 bits: two products, and an epilogue that is a multiplication where one is proven.
 
-One operand may be accumulators, as where a residual connection is added to a convolution: their range is all of int32.
+An operand may be accumulators, as where a residual connection is added to a convolution: their range is all of int32.
 Far from zero all accumulators of one sign give the same code, so they can be clamped such that the sum stays within 32
 bits.
 """
@@ -21,14 +21,14 @@ from tinygen.lowering.kernels.support.epilogues.wide_sums import fit_wide, wide_
 from tinygen.lowering.plan import Field, KernelPlan, kernel
 
 _HEADERS = ("tinygen_codes.h", "tinygen_math.h", "tinygen_simd.h")
-_CYCLES = {"sign": 8.0, "fused": 10.0}
+_CYCLES = {"sign": 8.0, "fused": 10.0, "steps": 9.0}
 _OTHERS, _CLAMP, _BIT = 16.0, 3.0, 3.0
 """Cycles per element by the epilogue's form; of a clamp; of a bit that is taken apart."""
 
 
-@kernel(IntegerAdd, name="integer_add_fused", family="tinygen", unpacks=True)
+@kernel(IntegerAdd, name="integer_add_fused", family="tinygen", unpacks=True, packs=True)
 def integer_add_fused(node: Node) -> KernelPlan | None:
-    """One operand of 16 or 32 bits, the other of up to 256 codes of any encoding."""
+    """One operand of 16 or 32 bits; the other of up to 256 codes of any encoding, of more where nothing is shifted."""
     op = node.op
     assert isinstance(op, IntegerAdd)
     sums = None if op.epilogue is None else wide_sums(node)
@@ -68,12 +68,13 @@ def integer_add_fused(node: Node) -> KernelPlan | None:
             "own": literals,
             **ending.context,
             **context,
+            "output_bits": y.packed_bits,
         },
         operands=(("first", 0), ("second", 1)),
         constants=(constant,),
         inplace=_inplace(node, packed=context["packed_output"]),
         headers=_HEADERS,
-        cycles=y.size * (cycles + _BIT * bits + codes.UNPACK * codes.unpacked(a, b)),
+        cycles=y.size * (cycles + _BIT * bits + codes.UNPACK * codes.unpacked(a, b, y)),
     )
 
 

@@ -37,6 +37,7 @@ from tinygen.lowering.plan import Field
 
 _NEVER = 2**31 - 1
 _LARGEST = 2**31 - 2**16
+_SUBTRACTED = 2**30
 _WORD = 32
 _COMPARED = 3
 """Thresholds up to which each is compared with."""
@@ -262,11 +263,14 @@ def _new_epilogue(sums: FinishedSums, y: Tensor) -> Epilogue:
     match rising:
         case None:
             return _write({"form": "none"}, bias * unit, unit, {})
-        case Threshold() if isinstance(y.encoding, Binary):
+        case Threshold() if (
+            isinstance(y.encoding, Binary) and max(np.abs(lows).max(), np.abs(highs).max()) < _SUBTRACTED
+        ):
             # Thresholds for never and always lie at the ends of the sums' range, so that a bias can be added to them.
             cuts = np.clip(np.array(rising.thresholds, np.int64)[:, 0], lows - 1, highs + 1)
             return _write({"form": "sign"}, (bias - cuts) * unit, unit, {}, "bias less threshold")
         case Threshold():
+            # A bit of sums so large that nothing may be subtracted is compared with its threshold.
             return _fused(rising, lows, highs, bias, unit) or _searched(rising, lows, highs, bias, unit)
         case Rescale():
             fitted = _fused(rising, lows, highs, bias, unit) or _halved(rising, lows, highs, bias, unit)

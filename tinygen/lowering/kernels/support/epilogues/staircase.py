@@ -157,15 +157,8 @@ def _fit_all(staircase: Staircase, shift: int, ends: Ends, level: bool) -> Fit |
     steps, at, below = ends
     columns = []
     for channel, (slope, reach) in enumerate(zip(staircase.slopes.tolist(), staircase.reach.tolist(), strict=True)):
-        found = _fit_channel(
-            slope,
-            shift,
-            steps,
-            _scaled(at[:, channel], staircase.unit),
-            _scaled(below[:, channel], staircase.unit),
-            reach,
-            _level if level else _split,
-        )
+        of_channel = steps, _scaled(at[:, channel], staircase.unit), _scaled(below[:, channel], staircase.unit)
+        found = _fit_channel(slope, shift, of_channel, reach, _level if level else _split)
         if found is None:
             return None
         columns.append(found)
@@ -203,9 +196,8 @@ def _scaled(accumulators: np.ndarray, unit: int) -> np.ndarray:
     return np.where(accumulators == NONE, NONE, np.where(accumulators == NONE, 0, accumulators) * unit)
 
 
-def _fit_channel(
-    real: float, shift: int, steps: np.ndarray, at: np.ndarray, below: np.ndarray, largest: int, split: Split
-) -> tuple[int, int, int] | None:
+def _fit_channel(real: float, shift: int, ends: Ends, largest: int, split: Split) -> tuple[int, int, int] | None:
+    steps, at, below = ends
     total = 32 + shift
     centre = round(real * 2.0**total)
     candidates = centre + _outwards(_TRIALS // 2)

@@ -1,4 +1,4 @@
-"""Sums of two codes of which one may have 16 or 32 bits: within 32 bits, and finished by one multiplication.
+"""Sums of two codes of which one has 16 or 32 bits: within 32 bits, and finished by one multiplication.
 
 A code of 32 bits is clamped first: far from zero all codes of one sign give the same result. Then only few pairs are
 next to a step: for each code of one operand, the codes of the other between which the result changes. Those pairs bound
@@ -52,25 +52,27 @@ class WideSums:
 
 
 def wide_sums(node: Node) -> WideSums | None:
-    """None if neither operand is narrow, or if the clamp would change a result."""
+    """None if neither operand is wide, if both are and sums are shifted, or if the clamp would change a result."""
     op = node.op
     assert isinstance(op, IntegerAdd)
     assert op.epilogue is not None
     wide = 1 if node.input(0).dtype.itemsize < node.input(1).dtype.itemsize else 0
     a, b = node.input(wide).integer, node.input(1 - wide).integer
-    if not isinstance(a, Affine) or a.dtype.itemsize < 2 or any(a.zero_point) or _count(b) > _MOST_CODES:
+    if not isinstance(a, Affine) or a.dtype.itemsize < 2 or any(a.zero_point):
+        return None
+    if _count(b) > _MOST_CODES and any(op.shift):
         return None
     channels = node.input(0).shape[-1]
     factors = _factors(op, channels)
     factors = np.where(falling_channels(op.epilogue, channels), -factors, factors)
-    slopes, products = np.abs(factors[wide]), np.multiply.outer(factors[1 - wide], _integers(b))
+    slopes, products = np.abs(factors[wide]), np.multiply.outer(factors[1 - wide], _ends_of(b))
     if slopes.max() >= 2**31 or np.abs(products).max() >= _WIDEST:
         return None
     reach = np.maximum(products.max(axis=1), -products.min(axis=1))
     clamped = a.dtype == np.int32
     shift = _per_channel(op.shift, channels)
-    largest = LARGEST if isinstance(op.epilogue, Rescale) else _COMPARED
-    room = np.minimum(largest << shift, _WIDEST) - reach
+    compared = clamped and not isinstance(op.epilogue, Rescale)
+    room = np.minimum((_COMPARED if compared else LARGEST) << shift, _WIDEST) - reach
     if room.min() < 0:
         return None
     limits = np.minimum(room // np.maximum(slopes, 1), 2**31 - 1) if clamped else np.full(channels, 2**15, np.int64)
@@ -99,7 +101,7 @@ def fit_wide(node: Node, sums: WideSums) -> Epilogue | None:
     epilogue, channels = op.epilogue, node.input(0).shape[-1]
     if not isinstance(epilogue, Rescale) or sums.largest.max() >= LARGEST:
         return None
-    if epilogue.high - epilogue.low >= _MOST_CODES:
+    if max(epilogue.high - epilogue.low + 1, _count(node.input(1 - sums.wide).integer)) > _MOST_CODES:
         return None
     falling, factors, shift = (
         falling_channels(epilogue, channels),
@@ -174,6 +176,13 @@ def _count(encoding: IntegerEncoding) -> int:
 def _integers(encoding: IntegerEncoding) -> np.ndarray:
     low, high = encoding.code_range
     return encoding.integers(np.arange(low, high + 1).astype(encoding.dtype)).astype(np.int64)
+
+
+def _ends_of(encoding: IntegerEncoding) -> np.ndarray:
+    """All integers of few codes; of more, which are affine, the ends."""
+    if _count(encoding) <= _MOST_CODES:
+        return _integers(encoding)
+    return encoding.integers(np.array(encoding.code_range).astype(encoding.dtype)).astype(np.int64)
 
 
 def _saturated(op: IntegerAdd, slopes: np.ndarray, limits: np.ndarray, products: np.ndarray) -> bool:
