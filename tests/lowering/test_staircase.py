@@ -99,15 +99,19 @@ def layer(draw: Draw) -> tuple[np.ndarray, np.ndarray, np.ndarray, int, int, int
 @pytest.mark.parametrize("unit", [1, 256])
 @pytest.mark.parametrize("twice", [True, False])
 def test_right_wherever_it_is_given(twice: bool, unit: int) -> None:
-    given = 0
+    given = level = 0
     for draw in draws(f"staircases {twice} {unit}", 100):
         real, lows, highs, zero, floor, ceiling = layer(draw)
         staircase = Staircase(rule(real, zero, floor, ceiling, twice), real, lows, highs, floor, ceiling, unit)
-        found = fit(staircase)
-        if found is not None:
+        found, flat = fit(staircase), fit(staircase, level=True)
+        assert (found is None) == (flat is None)
+        if found is not None and flat is not None:
             assert_fits(found, staircase)
+            assert_fits(flat, staircase)
             given += 1
+            level += not flat.offset.any()
     assert given > 20
+    assert level > (10 if unit > 1 else 0), level  # finer sums need no offset
 
 
 @pytest.mark.parametrize("twice", [True, False])

@@ -328,7 +328,7 @@ def _fields_context(layout: Layout) -> dict[str, Any]:
 
 
 def _ending(job: Job, layout: Layout) -> Epilogue:
-    """The epilogue, of filters in the layout's order; its biases include what the offset of the activations' codes adds.
+    """The epilogue, of filters in the layout's order; its biases include the share of the activation codes' offset.
 
     It expects sums of integers less the zero point's share that it has in its own biases, i.e. of the codes as they
     are stored where the encoding has a zero point.

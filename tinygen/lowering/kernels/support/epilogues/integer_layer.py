@@ -296,7 +296,7 @@ def _fused(
     rising: Rescale | Threshold, lows: np.ndarray, highs: np.ndarray, bias: np.ndarray, unit: int
 ) -> Epilogue | None:
     staircase = _staircase(rising, lows, highs, unit)
-    found = None if staircase is None else fit(staircase)
+    found = None if staircase is None else fit(staircase, level=unit > 1)
     return None if found is None else fused(rising, found, bias * unit, unit)
 
 

@@ -101,20 +101,21 @@ class Staircase:
         return replace(self, codes=codes, real=self.real[live], lows=self.lows[live], highs=self.highs[live])
 
 
-def fit(staircase: Staircase) -> Fit | None:
-    """Constants that reproduce a staircase, or None when there are none.
+def fit(staircase: Staircase, *, level: bool = False) -> Fit | None:
+    """Constants that reproduce a staircase, or None when there are none; if `level`, without an offset where all
+    channels do without, as those of finer sums may.
 
     A channel that has only one accumulator, as one without weights has, gives one code whatever its scale: it begins
     from 0, its code is the offset, and the others' shift is not its concern.
     """
     if not staircase.live.all() and len(staircase.real) == len(staircase.lows):
-        return _with_constants(staircase)
+        return _with_constants(staircase, level)
     if not 0.0 < float(staircase.slopes.max(initial=0.0)) < _STEEPEST or staircase.reach.max() >= _SAFE:
         return None
-    return fit_between(staircase, ends_of_steps(staircase))
+    return fit_between(staircase, ends_of_steps(staircase), level=level)
 
 
-def fit_between(staircase: Staircase, ends: Ends) -> Fit | None:
+def fit_between(staircase: Staircase, ends: Ends, *, level: bool = False) -> Fit | None:
     """The same where not every accumulator between two steps occurs.
 
     Args:
@@ -127,21 +128,21 @@ def fit_between(staircase: Staircase, ends: Ends) -> Fit | None:
     most = min(int(np.floor(np.log2(_STEEPEST / largest))), _MAX_SHIFT)
     if largest * 2.0 ** (32 + most) > 2**31 - _TRIALS:
         most -= 1
-    # With a round shift more layers share one function; the largest is the most precise. Finer sums may need no offset.
-    for level in (True, False) if staircase.unit > 1 else (False,):
+    # With a round shift more layers share one function; the largest is the most precise.
+    for split in (_level, _split) if level else (_split,):
         for shift in (most // _ROUND * _ROUND, most):
-            found = _fit_all(staircase, shift, ends, level) if shift > 0 else None
+            found = _fit_all(staircase, shift, ends, split) if shift > 0 else None
             if found is not None:
                 return found
     return None
 
 
-def _with_constants(staircase: Staircase) -> Fit | None:
+def _with_constants(staircase: Staircase, level: bool) -> Fit | None:
     """The same where some channels have one accumulator."""
     live, lows = staircase.live, staircase.lows
     found = Fit(np.ones(0, np.int64), np.ones(0, np.int64), np.ones(0, np.int64), 1)
     if live.any():
-        part = fit(staircase.of_live())
+        part = fit(staircase.of_live(), level=level)
         if part is None:
             return None
         found = part
@@ -153,12 +154,12 @@ def _with_constants(staircase: Staircase) -> Fit | None:
     return Fit(multiplier, offset, moved, found.shift)
 
 
-def _fit_all(staircase: Staircase, shift: int, ends: Ends, level: bool) -> Fit | None:
+def _fit_all(staircase: Staircase, shift: int, ends: Ends, split: Split) -> Fit | None:
     steps, at, below = ends
     columns = []
     for channel, (slope, reach) in enumerate(zip(staircase.slopes.tolist(), staircase.reach.tolist(), strict=True)):
         of_channel = steps, _scaled(at[:, channel], staircase.unit), _scaled(below[:, channel], staircase.unit)
-        found = _fit_channel(slope, shift, of_channel, reach, _level if level else _split)
+        found = _fit_channel(slope, shift, of_channel, reach, split)
         if found is None:
             return None
         columns.append(found)
@@ -236,6 +237,8 @@ def _outwards(reach: int) -> np.ndarray:
 
 def _level(multiplier: int, least: int, most: int, largest: int, shift: int) -> tuple[int, int] | None:
     """The same with offset 0."""
+    if not multiplier:
+        return None
     moved = -(-least // multiplier)
     reach = largest + abs(moved)
     return (0, moved) if moved * multiplier < most and reach < 2**31 and reach * multiplier >> 32 < _SAFE else None
