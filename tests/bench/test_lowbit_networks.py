@@ -24,9 +24,10 @@ def test_cases() -> None:
         ("ds_cnn_w2a2", "1x49x10x1 -> 1x12", "2-bit x 2-bit", 2_656_768),
         ("ds_cnn_xnor", "1x49x10x1 -> 1x12", "binary x binary", 2_656_768),
         ("mobilenet_w2a2", "1x96x96x1 -> 1x2", "2-bit x 2-bit", 7_157_888),
+        ("mobilenet_v2_w2a2", "1x64x64x3 -> 1x2", "2-bit x 2-bit", 4_737_728),
         ("resnet8_w2a2", "1x32x32x3 -> 1x10", "2-bit x 2-bit", 12_501_632),
     ]
-    assert len(found.cases) + len(found.unwanted) == 15
+    assert len(found.cases) + len(found.unwanted) == 23
     once, again = (lowbit_networks.untrained("ds_cnn", "w2a2").tensors for _ in range(2))
     assert all(np.array_equal(once[name].data, again[name].data) for name in once if once[name].data is not None)
 

@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import nn
 
+import tinygen
 import tinygen.nn as tnn
 from tests.nn.test_weight_quantizers import weights_of
 from tests.support.float_networks import NETWORKS
@@ -331,6 +332,21 @@ def test_averages_get_quantizers_only_where_their_sums_may_leave_16_bits() -> No
         (nn.AdaptiveAvgPool2d(1), "w2a2"),
     ):
         assert type(entry(pool, recipe)) is tnn.Affine8
+
+
+def test_many_sums_are_quantized_that_would_leave_32_bits_together() -> None:
+    """As the 1,280 features of MobileNet v2 do, with weights as they are initialised."""
+
+    def made(features: int) -> nn.Sequential:
+        layers = [nn.Conv2d(1, features, 3), nn.BatchNorm2d(features), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten()]
+        return tnn.convert(nn.Sequential(*layers, nn.Linear(features, 2)), "int8")
+
+    few, many = made(1024), made(1280)
+    assert few[5].input_quantizer is None and type(many[5].input_quantizer) is tnn.Affine8
+    example = torch.rand(1, 1, 4, 4)
+    for network in (few, many):
+        network.train()(example)
+        tinygen.export(network.eval(), example)
 
 
 F = nn.functional

@@ -85,9 +85,10 @@ def convert(
     XNOR-Net's batch norm, sign, convolution.
 
     Quantizers of 8 bits (`Affine8`) stand where a layer would read real values: behind a batch norm without a ReLU, a
-    sum, or an average whose sums may leave 16 bits (global ones). They are the layer's `input_quantizer`, or in front
-    of the pool that reads them. ReLUs whose values are concatenated share a quantizer. Where forward() calls functions
-    that need a quantizer (torch.relu, torch.cat of sums), the copy is a torch.fx.GraphModule of the same modules.
+    sum, or an average whose sums may leave 16 bits (global ones), or 32 together (of more than 1,024 features). They
+    are the layer's `input_quantizer`, or in front of the pool that reads them. ReLUs whose values are concatenated
+    share a quantizer. Where forward() calls functions that need a quantizer (torch.relu, torch.cat of sums), the copy
+    is a torch.fx.GraphModule of the same modules.
 
     Args:
         network: of nn.Conv2d, nn.Linear, batch norms, ReLU, ReLU6, pools, flattenings, sums, concatenations, dropout.

@@ -39,6 +39,8 @@ _AVERAGES = (nn.AvgPool2d, nn.AdaptiveAvgPool2d)
 _SAME = (nn.MaxPool2d, nn.Flatten, nn.Identity, nn.Dropout, nn.Dropout2d)
 _LARGEST = 255
 """Largest integer of the codes of an Affine8."""
+_MOST_SUMS = 1024
+"""Average pools' sums of 16 bits that a layer may read: int8 weights are at most 64 on average, if spread evenly."""
 _SOFTMAX: tuple[Any, ...] = (
     *(nn.Softmax, nn.LogSoftmax, "softmax", "log_softmax"),
     *(torch.softmax, torch.log_softmax, functional.softmax, functional.log_softmax),
@@ -194,7 +196,7 @@ class Flow:
         if isinstance(module, LAYERS):
             if module not in self.layers:
                 self.layers.append(module)
-            if x.kind in (Kind.INPUT, Kind.REAL):
+            if x.kind in (Kind.INPUT, Kind.REAL) or (x.kind is Kind.EXACT and module.weight[0].numel() > _MOST_SUMS):
                 self._need(node, x)
             made = module.out_channels if isinstance(module, nn.Conv2d) else module.out_features
             return _Value(Kind.REAL, node, made)

@@ -34,6 +34,8 @@ _BLOCKS = (1, 2, 4, 8, 16, 32, 64, 128)
 # Instructions per element, measured: one multiply-accumulate, finishing one output; widening, after a copy of whole
 # rows of the window, after one of single taps; of windows beyond the input, there.
 _MAC, _OUTPUT, _COPY, _GATHER, _EDGE = 0.48, 6.0, 2.0, 4.0, 7.0
+_APART, _INTO_WORDS = 3.5, 1.5
+"""Of an output more: where weights are codes, and sums a function of their own; where its code goes into a word."""
 
 
 def _context(job: Job, taps: int) -> dict[str, Any]:
@@ -163,9 +165,14 @@ def _rows_plan(job: Job, size: int, packed: Packed) -> KernelPlan:
         cycles=node.output.shape[0]
         * (
             blocks * (buffer_rows * width * job.groups * per_pixel + filters * taps * packed.extend)
-            + 2 * pairs * filters * (taps * _MAC + rows.kernel * 1.5 + _OUTPUT + packed.ending)
+            + 2 * pairs * filters * (taps * _MAC + rows.kernel * 1.5 + _output(job) + packed.ending)
         ),
     )
+
+
+def _output(job: Job) -> float:
+    """Cycles of an output, beside its sum's."""
+    return _OUTPUT + (_APART if job.code else 0) + (_INTO_WORDS if job.context["packed_output"] else 0)
 
 
 def _edges(geometry: tuple[Axis, Axis]) -> float:
@@ -224,7 +231,7 @@ def _windows_plan(job: Job, size: int, packed: Packed) -> KernelPlan:
         headers=job.headers,
         cycles=node.output.shape[0]
         * (
-            pixels * (taps * filling + filters * (taps * _MAC + _OUTPUT + packed.ending))
+            pixels * (taps * filling + filters * (taps * _MAC + _output(job) + packed.ending))
             + -(-pixels // size) * filters * taps * packed.extend
         ),
     )
