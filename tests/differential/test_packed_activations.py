@@ -163,20 +163,24 @@ def separable(bits: int, channels: int = 64) -> Layer:
     return Layer(net.graph(), net.feeds(2, bits))
 
 
-def test_separable_layers_work_in_place() -> None:
+@pytest.mark.parametrize("core", ["", "esp32c3-core"])
+def test_separable_layers_work_in_place(core: str) -> None:
     """Each layer's codes replace those that it reads: pixels in words, then bits within words."""
     found = [separable(bits) for bits in (2, 3, 4)]
-    programs = [all_packed(one.graph, DSP) for one in found]
+    programs = [all_packed(one.graph, RV32 if core else DSP) for one in found]
     for program in programs:
         assert [program.offsets[f"t{i}"] for i in range(5)] == [program.offsets["t0"]] * 5
         assert packed(program) == ["t1", "t2", "t3", "t4"]
     check(found, programs, run_on_host)
-    check(found, programs, lambda *a: run_on_board(*a, core=M7))
+    board = bare_cores()[core] if core else None
+    run = (lambda *a: run_on_bare_core(*a, board=board)) if board else lambda *a: run_on_board(*a, core=M7)
+    check(found, programs, run)
 
 
-def test_words_with_other_bits_are_not_written_in_place() -> None:
+@pytest.mark.parametrize("isa", [DSP, RV32])
+def test_words_with_other_bits_are_not_written_in_place(isa: Sequence[str]) -> None:
     """Of channels that there are not, which words of the output have as zeros."""
-    program = all_packed(separable(4, 12).graph, DSP)
+    program = all_packed(separable(4, 12).graph, isa)
     assert {"t1", "t2"} <= set(packed(program))
     assert program.offsets["t1"] != program.offsets["t2"]
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from tinygen.ir.encodings import WORD_BITS
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
@@ -36,8 +38,10 @@ _REACH = 2047
 """The largest constant offset of a load."""
 
 # Cycles: a tap whose code is loaded for one window and its weight known, whose code is there, of which both are loaded;
-# an output; a code copied, a bit; a channel; a column.
+# an output; a code copied, one of a word; a channel; a column.
 _TAP, _ROLLED_TAP, _LOADED_TAP, _OUTPUT, _COPIED, _BIT, _CHANNEL, _COLUMN = 4.2, 2.1, 6.2, 15.0, 5.0, 8.0, 30.0, 30.0
+_STORED = 6.0
+"""Cycles of an output more, whose code goes into a word."""
 
 LONG_PRODUCTS = {
     "fused": 36.0,
@@ -84,11 +88,17 @@ class Job:
         """Whether a channel's output may overwrite its input, once that is copied."""
         x, y = self.node.input(0), self.node.output
         bytes_of_codes = x.memory_dtype.itemsize == y.memory_dtype.itemsize == 1
-        return self.multiplier == 1 and x.shape == y.shape and bytes_of_codes
+        bits = y.packed_bits
+        # Channels that fill whole words: what else is in these is 0.
+        words_of_codes = x.packed_bits == bits > 0 and not x.shape[3] * bits % WORD_BITS
+        return self.multiplier == 1 and x.shape == y.shape and (bytes_of_codes or words_of_codes)
+
+
+_packing = partial(kernel, DepthwiseConv2D, Conv2D, family="tinygen", isa="scalar", unpacks=True, packs=True)
 
 
 @also_16x8(DepthwiseConv2D)
-@kernel(DepthwiseConv2D, Conv2D, name="depthwise_conv_2d_scalar", family="tinygen", isa="scalar")
+@_packing(name="depthwise_conv_2d_scalar")
 def depthwise_conv_2d_scalar(node: Node) -> KernelPlan | None:
     """Padded channels are copied one by one; small windows roll down columns; codes and weights of up to 16 bits."""
     job = job_of(node)
@@ -103,7 +113,7 @@ def depthwise_conv_2d_scalar(node: Node) -> KernelPlan | None:
 
 
 @also_16x8(DepthwiseConv2D)
-@kernel(DepthwiseConv2D, Conv2D, name="depthwise_conv_2d_scalar_unpacked", family="tinygen", isa="scalar")
+@_packing(name="depthwise_conv_2d_scalar_unpacked")
 def depthwise_conv_2d_scalar_unpacked(node: Node) -> KernelPlan | None:
     """The same with weights of less than 8 bits, or as indices of values of 16 bits."""
     plan = depthwise_conv_2d_scalar(node)
@@ -123,10 +133,14 @@ def job_of(node: Node) -> Job | None:
     """The job; None for layers that are not depthwise, or whose integers have more than 16 bits."""
     op, x = node.op, node.input(0)
     assert isinstance(op, Conv2D | DepthwiseConv2D)
-    copy, multiplier = scalar.any_copy_of(x), multiplier_of(node)
-    if copy is None or multiplier is None:
+    # Packed codes have the same values.
+    in_bytes = replace(x, code_bits=0)
+    copy, multiplier = scalar.any_copy_of(in_bytes), multiplier_of(node)
+    if copy is None or multiplier is None or (x.code_bits and copy.values):
         return None
-    layer = integer_layer(node, wide=True, reads="halves" if copy.wide else "any")
+    layer = integer_layer(
+        replace(node, inputs=(in_bytes, *node.inputs[1:])), wide=True, reads="halves" if copy.wide else "any"
+    )
     if layer is None:
         return None
     weights = smallest_integers(layer.weights[..., 0])
@@ -138,7 +152,8 @@ def job_of(node: Node) -> Job | None:
         found, bias = layer.staircase()
         return found, bias + ending.rows[:, 0] - layer.epilogue.rows[:, 0]
 
-    return Job(node, op.geometry(node), multiplier, ending, weights, layer.context, copy, stem, staircase, headers)
+    context = layer.context | ({"source": "input"} if x.code_bits else {})
+    return Job(node, op.geometry(node), multiplier, ending, weights, context, copy, stem, staircase, headers)
 
 
 def plan_of(job: Job) -> KernelPlan | None:
@@ -146,7 +161,9 @@ def plan_of(job: Job) -> KernelPlan | None:
     rows, columns = job.geometry
     node, filters, channels = job.node, len(job.weights), job.node.input(0).shape[3]
     padded = rows.padded or columns.padded
-    copies = padded or job.copy.changes
+    bits = node.input(0).code_bits
+    copies = padded or job.copy.changes or bits > 0
+    inplace = copies and job.in_place
     plane_h, plane_w = (_reach(axis) if copies else axis.input for axis in job.geometry)
     pixel_step = 1 if copies else channels
     row_step, tap_step = rows.dilation * plane_w * pixel_step, columns.dilation * pixel_step
@@ -155,7 +172,10 @@ def plan_of(job: Job) -> KernelPlan | None:
     if unroll == 0:
         return None
     walk = _walk(rows, columns)
-    cycles = node.output.shape[0] * filters * _cycles(rows, columns, walk, job.copy if copies else None)
+    cycles = (
+        node.output.shape[0] * filters * _cycles(rows, columns, walk, job.copy if copies else None, packed=bits > 0)
+    )
+    cycles += node.output.size * _STORED * (node.output.code_bits > 0)
     return KernelPlan(
         template="depthwise/depthwise_conv_2d_scalar.c.j2",
         stem=window_stem(job.stem, job.geometry),
@@ -173,6 +193,8 @@ def plan_of(job: Job) -> KernelPlan | None:
             "levels": job.copy.levels,
             "flips": job.copy.flips,
             "bits": job.copy.bits,
+            "x_bits": bits,
+            "inplace": inplace,
             "in_step": pixel_elements(node.input(0)),
             "multiplier_count": job.multiplier,
             "input_zero": job.copy.fill if padded else 0,
@@ -193,7 +215,7 @@ def plan_of(job: Job) -> KernelPlan | None:
             *((job.copy.values,) if job.copy.values else ()),
         ),
         scratch_bytes=job.copy.dtype.itemsize * plane_h * plane_w if copies else 0,
-        inplace=((0, 0),) if copies and job.in_place else (),
+        inplace=((0, 0),) if inplace else (),
         headers=job.headers,
         cycles=cycles,
         armv6m_cycles=(_LOOP_ON_ARMV6M if walk == "loop" else ON_ARMV6M) * cycles
@@ -219,10 +241,10 @@ def _walk(rows: Axis, columns: Axis) -> str:
     return "rolling" if rows.stride == rows.dilation == 1 and rows.output > 1 else "whole"
 
 
-def _cycles(rows: Axis, columns: Axis, walk: str, copy: Copy | None) -> float:
+def _cycles(rows: Axis, columns: Axis, walk: str, copy: Copy | None, *, packed: bool) -> float:
     """Predicted cycles of one channel."""
     taps, outputs = rows.kernel * columns.kernel, rows.output * columns.output
-    each = 0.0 if copy is None else _BIT if copy.bits or copy.values else _COPIED
+    each = 0.0 if copy is None else _BIT if copy.bits or copy.values or packed else _COPIED
     copied = each * rows.input * columns.input
     if walk == "rolling":
         loads = 2 * columns.kernel * (rows.output + rows.kernel - 1) * columns.output
