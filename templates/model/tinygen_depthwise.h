@@ -19,6 +19,19 @@
 #define TG_NO_UNROLL_M4
 #endif
 
+/* words += n, and the word there; 4 * n must be below 256. */
+TG_INLINE uint32_t tg_load_and_move(const uint32_t **words, int32_t n)
+{
+#if TG_HAVE_DSP && defined(__OPTIMIZE__)
+    uint32_t word;
+    __asm__ volatile("ldr %0, [%1, %2]!" : "=r"(word), "+r"(*words) : "i"(4 * n));
+    return word;
+#else
+    *words += n;
+    return **words;
+#endif
+}
+
 /*
  * sum + a * b over both halves of two pairs; over the top or bottom half of a and of b. Unlike what tg_mac() is given,
  * the sum may stay where it is: several begin with one bias.

@@ -144,6 +144,18 @@ static inline int32_t tg_high_mla_of_several(int32_t offset, int32_t x, int32_t 
 #define tg_high_mla_of_several tg_high_mla
 #endif
 
+/* The same in the order in which it is written. */
+#if TG_HAVE_DSP && (defined(__clang__) || !TG_DUAL_ISSUE)
+static inline int32_t tg_high_mla_in_order(int32_t offset, int32_t x, int32_t multiplier)
+{
+    int32_t sum;
+    __asm__ volatile("smmla %0, %1, %2, %3" : "=r"(sum) : "r"(x), "r"(multiplier), "r"(offset));
+    return sum;
+}
+#else
+#define tg_high_mla_in_order tg_high_mla
+#endif
+
 /* x * multiplier / 2^31, rounded; -2^30 <= x < 2^30. */
 static inline int32_t tg_high_rounded(int32_t x, int32_t multiplier)
 {
@@ -350,17 +362,54 @@ static inline void tg_widen(int16_t *to, const int8_t *from, int32_t count)
     }
 }
 
-/* to[2 i] and to[2 i + 1] are bytes 0 and 2, then 1 and 3 of word i, sign-extended; `twos` times two words. */
-TG_INLINE void tg_extend_words(uint32_t *to, const int8_t *from, int32_t twos)
+/*
+ * Inner loops are written with what follows, which keeps loads and products in the order written: only so do sums and
+ * weights stay in registers, and every load is issued early enough. The compiler does not see these loads: what they
+ * read must be written before a fence, and what is written later must stand behind another.
+ */
+TG_INLINE void tg_fence(void)
 {
-    for (int32_t i = 0; i < twos; i++) {
-        const uint32_t first = tg_load32(from + 8 * i);
-        const uint32_t second = tg_load32(from + 8 * i + 4);
-        to[4 * i] = tg_sxtb16(first);
-        to[4 * i + 1] = tg_sxtb16_odd(first);
-        to[4 * i + 2] = tg_sxtb16(second);
-        to[4 * i + 3] = tg_sxtb16_odd(second);
+#if TG_HAVE_DSP
+    __asm__ volatile("" : : : "memory");
+#endif
+}
+
+/* words[n]; n must be a constant. */
+TG_INLINE uint32_t tg_load(const uint32_t *words, int32_t n)
+{
+#if TG_HAVE_DSP && defined(__OPTIMIZE__)
+    uint32_t word;
+    __asm__ volatile("ldr %0, [%1, %2]" : "=r"(word) : "r"(words), "i"(4 * n));
+    return word;
+#else
+    return words[n];
+#endif
+}
+
+/*
+ * Sign-extends bytes 0 and 2, then 1 and 3 of words n to n + 3; n must be a constant. Where loads are pipelined they
+ * stand together, and words are stored one by one: two at once, as Clang has them, would take a cycle more.
+ */
+TG_INLINE void tg_extend_words(uint32_t *to, const int8_t *from, int32_t n)
+{
+#if TG_HAVE_DSP && !TG_DUAL_ISSUE && defined(__clang__)
+    const uint32_t *const words = (const uint32_t *)(const void *)from;
+    volatile uint32_t *const pairs = to + 2 * n;
+    const uint32_t four[4] = {tg_load(words, n), tg_load(words, n + 1), tg_load(words, n + 2), tg_load(words, n + 3)};
+    for (int32_t i = 0; i < 4; i++) {
+        pairs[2 * i] = tg_sxtb16(four[i]);
+        pairs[2 * i + 1] = tg_sxtb16_odd(four[i]);
     }
+#else
+    for (int32_t i = n; i < n + 4; i += 2) {
+        const uint32_t first = tg_load32(from + 4 * i);
+        const uint32_t second = tg_load32(from + 4 * i + 4);
+        to[2 * i] = tg_sxtb16(first);
+        to[2 * i + 1] = tg_sxtb16_odd(first);
+        to[2 * i + 2] = tg_sxtb16(second);
+        to[2 * i + 3] = tg_sxtb16_odd(second);
+    }
+#endif
 }
 
 /*
@@ -371,8 +420,10 @@ TG_INLINE void tg_extend(uint32_t *to, const int8_t *from, int32_t count, int32_
 {
     if (stride == 1 && count >= 64 && count % 32 == 0) {
         /* Weights, which are widened again and again: few instructions for the loop itself. */
+        tg_fence();
         //@ loop unroll 1024;
         for (const int8_t *const end = from + count; from < end; from += 32, to += 16) {
+            tg_extend_words(to, from, 0);
             tg_extend_words(to, from, 4);
         }
         return;
@@ -415,19 +466,17 @@ TG_INLINE void tg_extend_levels(uint32_t *to, const int8_t *from, int32_t count,
     }
 }
 
-/* Four codes above four others: to[i] is the pair (upper[i], lower[i]). */
+/* Four codes above four others: to[i] is the pair (upper[i], lower[i]). Halves are joined before they are widened. */
 TG_INLINE void tg_pair_rows(uint32_t *to, const int8_t *upper, const int8_t *lower)
 {
     const uint32_t u = tg_load32(upper);
     const uint32_t l = tg_load32(lower);
-    const uint32_t u_even = tg_sxtb16(u);
-    const uint32_t l_even = tg_sxtb16(l);
-    const uint32_t u_odd = tg_sxtb16_odd(u);
-    const uint32_t l_odd = tg_sxtb16_odd(l);
-    to[0] = tg_low_halves(u_even, l_even);
-    to[1] = tg_low_halves(u_odd, l_odd);
-    to[2] = tg_high_halves(u_even, l_even);
-    to[3] = tg_high_halves(u_odd, l_odd);
+    const uint32_t first = tg_low_halves(u, l);
+    const uint32_t last = tg_high_halves(u, l);
+    to[0] = tg_sxtb16(first);
+    to[1] = tg_sxtb16_odd(first);
+    to[2] = tg_sxtb16(last);
+    to[3] = tg_sxtb16_odd(last);
 }
 
 /* Two equal codes in every pair. */
@@ -439,27 +488,13 @@ TG_INLINE void tg_fill(uint32_t *to, int16_t code, int32_t pairs)
     }
 }
 
-/*
- * Inner loops are written with what follows, which keeps loads and products in the order written: only so do sums and
- * weights stay in registers, and every load is issued early enough. The compiler does not see these loads: what they
- * read must be written before a fence, and what is written later must stand behind another.
- */
-TG_INLINE void tg_fence(void)
+/* Word n of constants. GCC on a Cortex-M7 would spill sums for it, were it loaded in order. */
+TG_INLINE int32_t tg_constant(const void *words, int32_t n)
 {
-#if TG_HAVE_DSP
-    __asm__ volatile("" : : : "memory");
-#endif
-}
-
-/* words[n]; n must be a constant. */
-TG_INLINE uint32_t tg_load(const uint32_t *words, int32_t n)
-{
-#if TG_HAVE_DSP && defined(__OPTIMIZE__)
-    uint32_t word;
-    __asm__ volatile("ldr %0, [%1, %2]" : "=r"(word) : "r"(words), "i"(4 * n));
-    return word;
+#if defined(__clang__) || !TG_DUAL_ISSUE
+    return (int32_t)tg_load((const uint32_t *)words, n);
 #else
-    return words[n];
+    return ((const int32_t *)words)[n];
 #endif
 }
 

@@ -17,6 +17,7 @@ from tinygen.lowering.kernels.support.epilogues.staircase import Staircase, fit
 from tinygen.lowering.plan import Constant, Field
 
 _SMALL = 2**30
+_SEARCHES = ("steps", "octaves", "cells")
 _KEPT = 64
 """Epilogues that are remembered: kernels and stripes of one layer ask for the same one again and again."""
 
@@ -36,6 +37,12 @@ class Epilogue:
     rows: np.ndarray
     fields: tuple[Field, ...]
     bias: str = "bias"
+
+    @property
+    def words(self) -> list[str]:
+        """The names of a channel's words; [] where sums are searched for in some of them, which stay where they are."""
+        alone = self.context["form"] not in _SEARCHES and all(field.count is None for field in self.fields)
+        return [field.name for field in self.fields] if alone else []
 
     def constant(self) -> Constant:
         """The rows as one array of structs, one per output channel."""
