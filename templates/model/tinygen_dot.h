@@ -45,6 +45,9 @@
 /* The same, then words += n; n must be below 64. */
 #define TG_RELOAD_AND_MOVE(to, words, n)                                                                     \
     __asm__ volatile("ldr %0, [%1, %2]!" : "+r"(to), "+r"(words) : "i"(4 * (n)))
+/* A word behind its pointer, which moves there; n must be below 64. */
+#define TG_LOAD_AND_MOVE(to, words, n)                                                                       \
+    __asm__ volatile("ldr %0, [%1, %2]!" : "=&r"(to), "+&r"(words) : "i"(4 * (n)))
 /* A word, which moves its pointer along. */
 #define TG_TAKE(to, words) __asm__ volatile("ldr %0, [%1], #4" : "=&r"(to), "+&r"(words))
 /* One instruction for two words that lie side by side, which moves its pointer along: by them, or by n words. */
@@ -58,19 +61,11 @@
  * Pair n of the taps beside loads for what comes two cycles later, in the end for the next pair; the last pair of a
  * turn moves the pointers along.
  */
+#define TG_DOT_2X4_START() (void)0
 #define TG_DOT_2X4_BEGIN()                                                                                   \
     TG_LOAD(x0, x, 0);                                                                                       \
     TG_LOAD(x1, x, apart);                                                                                   \
     TG_LOAD(u, w, 0)
-/*
- * In loops over rows Clang spills a pointer if it may choose a register for each load: there a pair is two statements,
- * of which `v` does not outlive one. GCC spills with these, and both do without loops over rows.
- */
-#if defined(__clang__)
-#define TG_DOT_2X4_IN_TWO (rows > 1)
-#else
-#define TG_DOT_2X4_IN_TWO 0
-#endif
 #define TG_DOT_2X4_LAST(end)                                                                                 \
     "smlad %[c0], %[u], %[x0], %[c0]\n\tldr %[v], [%[w], %[at] + 12]\n\t"                                    \
     "smlad %[c1], %[u], %[x1], %[c1]\n\tldr %[u], [%[w], %[at] + 16" end "\n\t"                              \
@@ -118,34 +113,45 @@
     }                                                                                                        \
     TG_MAC(d1, v, x1);                                                                                       \
     TG_RELOAD(x1, x, ((n) + 1 == together ? 0 : ((n) + 1) * step) + apart)
-#define TG_DOT_2X4_STEP(n)                                                                                   \
-    if (TG_DOT_2X4_IN_TWO) {                                                                                 \
-        TG_DOT_2X4_HALVES(n);                                                                                \
-    } else {                                                                                                 \
-        TG_DOT_2X4_SINGLE(n);                                                                                \
-    }
+/*
+ * Clang spills a pointer if it may choose a register for each load: there a pair is two statements, of which `v` does
+ * not outlive one. GCC spills with these.
+ */
+#if defined(__clang__)
+#define TG_DOT_2X4_STEP TG_DOT_2X4_HALVES
+#else
+#define TG_DOT_2X4_STEP TG_DOT_2X4_SINGLE
+#endif
 #elif TG_IN_REGISTERS
-#define TG_TAKE_X()                                                                                          \
-    if (apart == 1 && step == 2) {                                                                           \
-        TG_TAKE_TWO(x0, x1, x);                                                                              \
-    } else {                                                                                                 \
-        TG_LOAD(x1, x, apart);                                                                               \
-        __asm__ volatile("ldr %0, [%1], %2" : "=&r"(x0), "+&r"(x) : "i"(4 * step));                          \
-    }
-/* A pair of taps: loading two words takes a cycle for each and one more, be it by one instruction or by two. */
-#define TG_DOT_2X4_BEGIN() TG_TAKE_X()
+#define TG_DOT_2X4_START() (x -= step, w -= 1)
+#define TG_DOT_2X4_BEGIN()
+/*
+ * Pair n of the taps. Loads cost a cycle less behind another load, whatever their pointers; so four stand together. The
+ * pointers start a pair of taps and a word behind: the last pair of a turn moves them along with what it loads.
+ */
 #define TG_DOT_2X4_STEP(n)                                                                                   \
-    TG_TAKE_TWO(u, v, w);                                                                                    \
+    TG_LOAD(x1, x, ((n) + 1) * step + apart);                                                                \
+    if ((n) + 1 == together) {                                                                               \
+        TG_LOAD_AND_MOVE(x0, x, together * step);                                                            \
+    } else {                                                                                                 \
+        TG_LOAD(x0, x, ((n) + 1) * step);                                                                    \
+    }                                                                                                        \
+    TG_LOAD(u, w, 4 * (n) + 1);                                                                              \
+    TG_LOAD(v, w, 4 * (n) + 2);                                                                              \
     TG_MAC(a0, u, x0);                                                                                       \
     TG_MAC(a1, u, x1);                                                                                       \
     TG_MAC(b0, v, x0);                                                                                       \
     TG_MAC(b1, v, x1);                                                                                       \
-    TG_TAKE_TWO(u, v, w);                                                                                    \
+    TG_LOAD(u, w, 4 * (n) + 3);                                                                              \
+    if ((n) + 1 == together) {                                                                               \
+        TG_LOAD_AND_MOVE(v, w, 4 * together);                                                                \
+    } else {                                                                                                 \
+        TG_LOAD(v, w, 4 * (n) + 4);                                                                          \
+    }                                                                                                        \
     TG_MAC(c0, u, x0);                                                                                       \
     TG_MAC(c1, u, x1);                                                                                       \
     TG_MAC(d0, v, x0);                                                                                       \
-    TG_MAC(d1, v, x1);                                                                                       \
-    TG_TAKE_X()
+    TG_MAC(d1, v, x1)
 #endif
 
 /*
@@ -171,8 +177,7 @@ TG_INLINE void tg_dot_2x4(
                              : pairs % 4 == 0  ? 4
                              : pairs % 6 == 0  ? 6
                                                : 2;
-    /* Loads that move their pointers have also moved that of activations along a pair that is read ahead. */
-    const int32_t moved = TG_DUAL_ISSUE ? 0 : 1;
+    TG_DOT_2X4_START();
     TG_KEEP(last, w + 4 * pairs * rows);
     tg_fence();
     do {
@@ -202,7 +207,7 @@ TG_INLINE void tg_dot_2x4(
             TG_RECALL(v, end);
         } while ((uint32_t)w != v);
         if (rows > 1) {
-            x += pitch - (pairs + moved) * step;
+            x += pitch - pairs * step;
             TG_RECALL(v, last);
         }
     } while (rows > 1 && (uint32_t)w != v);

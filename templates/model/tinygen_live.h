@@ -25,10 +25,10 @@ TG_INLINE void tg_dot_live(
                              : unit % 4 == 0  ? 4
                              : unit % 6 == 0  ? 6
                                               : 2;
-    const int32_t moved = TG_DUAL_ISSUE ? 0 : 1;
+    TG_DOT_2X4_START();
     TG_KEEP(last, (uint32_t)w + (uint32_t)(16 * pairs * rows));
     TG_KEEP(piece, 16 * pairs);
-    TG_KEEP(jump, 4 * (pitch - (pairs + moved) * step));
+    TG_KEEP(jump, 4 * (pitch - pairs * step));
     tg_fence();
     do {
         TG_RECALL(v, piece);

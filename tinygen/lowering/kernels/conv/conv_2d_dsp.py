@@ -46,6 +46,7 @@ def _context(job: Job, taps: int) -> dict[str, Any]:
         **window_context(node, geometry),
         **job.ending.context,
         "boosted": False,
+        "fields": job.ending.words,
         **{key: value for key, value in job.context.items() if key != "fill"},
         "taps": taps,
         "depth": job.depth,
