@@ -32,6 +32,18 @@ TG_INLINE uint32_t tg_load_and_move(const uint32_t **words, int32_t n)
 #endif
 }
 
+/* x >> shift, held within int8, in the order in which it is written; the shift must be a constant. */
+TG_INLINE int32_t tg_saturate_in_order(int32_t x, int32_t shift)
+{
+#if TG_HAVE_DSP && defined(__OPTIMIZE__)
+    int32_t code;
+    __asm__ volatile("ssat %0, #8, %1, asr %2" : "=r"(code) : "r"(x), "i"(shift));
+    return code;
+#else
+    return tg_saturate_s8(x >> shift);
+#endif
+}
+
 /*
  * sum + a * b over both halves of two pairs; over the top or bottom half of a and of b. Unlike what tg_mac() is given,
  * the sum may stay where it is: several begin with one bias.

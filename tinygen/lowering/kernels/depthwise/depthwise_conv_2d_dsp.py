@@ -141,10 +141,14 @@ def column_schedule(column: ColumnProducts, columns: Axis, count: int, *, dual_i
 
 
 def _finishing(turns: Sequence[_Turn], count: int) -> list[_Turn]:
-    """What turns sums into codes: those are scaled first that are complete first."""
+    """What turns sums into codes: those are scaled first that are complete first, and saturated two later."""
     last = {str(step[1]): i for i, turn in enumerate(turns) for step in turn.steps}
-    scales = tuple(("scale", name) for name in sorted(last, key=last.__getitem__))
-    return [_Turn((("constants",),), scales), _Turn((), tuple(("store", output) for output in range(count)))]
+    sums = sorted(last, key=last.__getitem__)
+    steps: list[Step] = []
+    for name, before in zip([*sums, "", ""], ["", "", *sums], strict=True):
+        steps += [("saturate", before)] if before else []
+        steps += [("scale", name)] if name else []
+    return [_Turn((("constants",),), tuple(steps)), _Turn((), tuple(("store", output) for output in range(count)))]
 
 
 def _load(loads: Sequence[Step], known: set[Step], steps: list[Step]) -> None:
