@@ -392,7 +392,7 @@ TG_INLINE uint32_t tg_load(const uint32_t *words, int32_t n)
  */
 TG_INLINE void tg_extend_words(uint32_t *to, const int8_t *from, int32_t n)
 {
-#if TG_HAVE_DSP && !TG_DUAL_ISSUE && defined(__clang__)
+#if TG_HAVE_DSP && !TG_DUAL_ISSUE && defined(__clang__) && defined(__ARM_ARCH_7EM__)
     const uint32_t *const words = (const uint32_t *)(const void *)from;
     volatile uint32_t *const pairs = to + 2 * n;
     const uint32_t four[4] = {tg_load(words, n), tg_load(words, n + 1), tg_load(words, n + 2), tg_load(words, n + 3)};
