@@ -122,6 +122,30 @@
 #else
 #define TG_DOT_2X4_STEP TG_DOT_2X4_SINGLE
 #endif
+#elif TG_IN_REGISTERS && !defined(__ARM_ARCH_7EM__)
+/* Where loads are not pipelined, two words are one instruction; activations are read a pair ahead. */
+#define TG_TAKE_X()                                                                                          \
+    if (apart == 1 && step == 2) {                                                                           \
+        TG_TAKE_TWO(x0, x1, x);                                                                              \
+    } else {                                                                                                 \
+        TG_LOAD(x1, x, apart);                                                                               \
+        __asm__ volatile("ldr %0, [%1], %2" : "=&r"(x0), "+&r"(x) : "i"(4 * step));                          \
+    }
+#define TG_DOT_2X4_START() (void)0
+#define TG_DOT_2X4_MOVED 1
+#define TG_DOT_2X4_BEGIN() TG_TAKE_X()
+#define TG_DOT_2X4_STEP(n)                                                                                   \
+    TG_TAKE_TWO(u, v, w);                                                                                    \
+    TG_MAC(a0, u, x0);                                                                                       \
+    TG_MAC(a1, u, x1);                                                                                       \
+    TG_MAC(b0, v, x0);                                                                                       \
+    TG_MAC(b1, v, x1);                                                                                       \
+    TG_TAKE_TWO(u, v, w);                                                                                    \
+    TG_MAC(c0, u, x0);                                                                                       \
+    TG_MAC(c1, u, x1);                                                                                       \
+    TG_MAC(d0, v, x0);                                                                                       \
+    TG_MAC(d1, v, x1);                                                                                       \
+    TG_TAKE_X()
 #elif TG_IN_REGISTERS
 #define TG_DOT_2X4_START() (x -= step, w -= 1)
 #define TG_DOT_2X4_BEGIN()
@@ -152,6 +176,10 @@
     TG_MAC(c1, u, x1);                                                                                       \
     TG_MAC(d0, v, x0);                                                                                       \
     TG_MAC(d1, v, x1)
+#endif
+
+#ifndef TG_DOT_2X4_MOVED
+#define TG_DOT_2X4_MOVED 0
 #endif
 
 /*
@@ -207,7 +235,7 @@ TG_INLINE void tg_dot_2x4(
             TG_RECALL(v, end);
         } while ((uint32_t)w != v);
         if (rows > 1) {
-            x += pitch - pairs * step;
+            x += pitch - (pairs + TG_DOT_2X4_MOVED) * step;
             TG_RECALL(v, last);
         }
     } while (rows > 1 && (uint32_t)w != v);

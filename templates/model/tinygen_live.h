@@ -28,7 +28,7 @@ TG_INLINE void tg_dot_live(
     TG_DOT_2X4_START();
     TG_KEEP(last, (uint32_t)w + (uint32_t)(16 * pairs * rows));
     TG_KEEP(piece, 16 * pairs);
-    TG_KEEP(jump, 4 * (pitch - pairs * step));
+    TG_KEEP(jump, 4 * (pitch - (pairs + TG_DOT_2X4_MOVED) * step));
     tg_fence();
     do {
         TG_RECALL(v, piece);
