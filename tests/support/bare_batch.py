@@ -10,7 +10,7 @@ from unittest.mock import patch
 import numpy as np
 
 from tests.support.board_batch import LEVEL
-from tests.support.host_batch import write_sources
+from tests.support.host_batch import sources_of, write_texts
 from tinygen.bench import bare_models
 from tinygen.bench.bare_models import BareModels
 from tinygen.lowering.program import Program
@@ -30,9 +30,21 @@ def run_on_bare_core(
     # Nobody asks for cycles: to predict them takes longer than all the rest of an emulation that is this short.
     uncosted = patch.object(bare_models, "core_cost", return_value=None)
     with compiled, uncosted:
-        models = BareModels(programs, board, find_toolchain(compiler, board), strict=True, write=write_sources)
+        models = BareModels(
+            programs,
+            board,
+            find_toolchain(compiler, board),
+            strict=True,
+            write=partial(_write, marked=compiler == "zig"),
+        )
     runs = [[models.run(index, sample).outputs for sample in feeds] for index, feeds in enumerate(samples)]
     return [
         [[codes.reshape(t.shape) for codes, t in zip(one, program.outputs, strict=True)] for one in rows]
         for program, rows in zip(programs, runs, strict=True)
     ]
+
+
+def _write(programs: Sequence[Program], folder: Path, *, marked: bool) -> None:
+    sources = sources_of(programs)
+    texts = {"all_kernels.c": sources.kernels, "all_models.c": sources.models}
+    write_texts(folder, {name: sources.whole(text, marked=marked) for name, text in texts.items()})

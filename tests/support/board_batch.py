@@ -12,7 +12,8 @@ import numpy as np
 import unicorn
 from unicorn import arm_const
 
-from tests.support.host_batch import WARNINGS, _functions, _split, feed_of, write_sources, zig_cc
+from tests.support.host_batch import WARNINGS, feed_of, sources_of, split, write_texts, zig_cc
+from tests.support.run_table import run_table
 from tinygen.lowering.program import Program
 from tinygen.paths import resource
 from tinygen.targets.board import ZigTarget
@@ -68,6 +69,43 @@ SECTIONS {{
     .bss (NOLOAD) : {{ *(.bss*) *(.data*) *(COMMON) }}
 }}
 """
+_MAIN = """
+#include <stdint.h>
+#include <string.h>
+{includes}
+void run_all(void);
+static const uint8_t *in;
+static uint8_t *out;
+static void get(void *data, size_t bytes)
+{{
+    memcpy(data, in, bytes);
+    in += bytes;
+}}
+static void put(const void *data, size_t bytes)
+{{
+    memcpy(out, data, bytes);
+    out += bytes;
+}}
+/* Models have their own arenas. */
+static void *taken(size_t bytes)
+{{
+    (void)bytes;
+    return NULL;
+}}
+static void given_back(void *arena)
+{{
+    (void)arena;
+}}
+{table}
+void run_all(void)
+{{
+    in = (const uint8_t *){begin:#x};
+    out = (uint8_t *){end:#x};
+    for (int n = 0; n < {models}; n++) {{
+        run(&batch_models[n]);
+    }}
+}}
+"""
 
 
 def run_on_board(
@@ -87,10 +125,12 @@ def run_on_board(
     """
     level = level or LEVEL.get()
     counts = [len(feeds) for feeds in samples]
-    sources = write_sources(programs, folder)
-    elf = link(_main(programs, counts), sources, folder, core, compiler, level)
+    sources = sources_of(programs)
+    texts = sources.kernels, _main(programs, counts, sources.models)
+    kernels, main = (sources.whole(text, marked=compiler == "zig") for text in texts)
+    elf = link(main, write_texts(folder, {"all_kernels.c": kernels}), folder, core, compiler, level)
     total = sum(n * sum(t.nbytes for t in program.outputs) for n, program in zip(counts, programs, strict=True))
-    return _split(programs, counts, execute(elf, feed_of(programs, samples), total, core))
+    return split(programs, counts, execute(elf, feed_of(programs, samples), total, core))
 
 
 def execute(elf: Path, feed: bytes, total: int, core: Core) -> bytes:
@@ -124,13 +164,10 @@ def _with_library(core: Core) -> list[str]:
     return [*_command(target, "zig"), "-O2", *_FLAGS, *library_flags(target.zig)]
 
 
-def _main(programs: Sequence[Program], counts: Sequence[int]) -> str:
-    lines = [f'#include "{program.graph.name}.h"' for program in programs]
-    lines += ["#include <stdint.h>", "#include <string.h>", "void run_all(void);", "void run_all(void) {"]
-    lines += [f"const uint8_t *in = (const uint8_t *){IN:#x}; uint8_t *out = (uint8_t *){OUT:#x};"]
-    for program, count in zip(programs, counts, strict=True):
-        lines.append(_run(program, count))
-    return "\n".join([*lines, "}"])
+def _main(programs: Sequence[Program], counts: Sequence[int], models: str) -> str:
+    # Starting a compiler takes longer than compiling small models, so that these are here.
+    includes = "".join(f'#include "{program.graph.name}.h"\n' for program in programs) + models
+    return _MAIN.format(includes=includes, begin=IN, end=OUT, table=run_table(programs, counts), models=len(programs))
 
 
 def link(main: str, sources: Sequence[Path], folder: Path, core: Core, compiler: str, level: str) -> Path:
@@ -175,14 +212,3 @@ def _flatten(elf: Path, image: Path) -> None:
                 content.extend(b"\0" * max(0, address + segment["p_filesz"] - len(content)))
                 content[address : address + segment["p_filesz"]] = segment.data()
     image.write_bytes(bytes(content))
-
-
-def _run(program: Program, count: int) -> str:
-    name = program.graph.name
-    lines = [f"for (int n = 0; n < {count}; n++) {{ {name}_t *m = {name}_init(0, 0);"]
-    for tensor, function in zip(program.inputs, _functions(program, "input"), strict=True):
-        lines.append(f"memcpy({function}(m), in, {tensor.nbytes}); in += {tensor.nbytes};")
-    lines.append(f"{name}_invoke(m);")
-    for tensor, function in zip(program.outputs, _functions(program, "output"), strict=True):
-        lines.append(f"memcpy(out, {function}(m), {tensor.nbytes}); out += {tensor.nbytes};")
-    return "\n".join([*lines, "}"])

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from tests.support.long_lines import too_long
+from tests.support.run_table import run_table
 from tinygen.emit.model import emit_model
 from tinygen.lowering.program import Io, Program
 from tinygen.targets.toolchains.zig import zig_folder
@@ -35,6 +37,18 @@ static void put(const void *data, size_t bytes)
 {{
     if (fwrite(data, 1, bytes, stdout) != bytes) {{ exit(4); }}
 }}
+/* An arena of exactly its size, so that AddressSanitizer guards both its ends. */
+static void *taken(size_t bytes)
+{{
+    void *arena = malloc(bytes);
+    if (arena == NULL) {{ exit(5); }}
+    return memset(arena, 0xA5, bytes);
+}}
+static void given_back(void *arena)
+{{
+    free(arena);
+}}
+{table}
 int main(void)
 {{
 {runs}
@@ -43,17 +57,58 @@ int main(void)
 """
 
 
+_MARKED = '#pragma clang diagnostic ignored "-Wgnu-line-marker"\n'
 _STATIC = re.compile(r"^(?:static (?:inline |const |struct |union )*[^(;={]*?|\} )(\w+)(?=[(\[;]| =)", re.MULTILINE)
+_UNCALLED = re.compile(
+    r"^(?:static (?!inline))?(?=[a-z][^\n(]*\b(?:\w+_(?:version|build_id|(?:de)?quantize)|code_of)\()", re.MULTILINE
+)
+_INCLUDE = re.compile(r'^#include "(\w+\.h)"\n', re.MULTILINE)
 _ENUMERATOR = re.compile(r"^    (AT_\w+) = ", re.MULTILINE)
 
 
-def write_sources(programs: Sequence[Program], folder: Path) -> list[Path]:
-    """Emits each program; every graph needs a name of its own. Gives the two C files to compile.
+@dataclass(frozen=True)
+class Sources:
+    """The C of many programs.
 
-    Starting a compiler costs more than compiling a small model: one file has all kernels, the other all calls and
+    Starting a compiler costs more than compiling a small model: one text has all kernels, the other all calls and
     weights. Kernels stay apart from what calls them, as in a user's build: nothing is inlined across.
+
+    Attributes:
+        kernels, models: these texts.
+        headers: which they include, by name.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+
+    kernels: str
+    models: str
+    headers: Mapping[str, str]
+
+    def whole(self, text: str, *, marked: bool = False) -> str:
+        """The text with headers in place of what includes them, each once: to make files takes its time, too.
+
+        Args:
+            marked: as what it is, for clang, which otherwise warns of inline functions that are not used.
+        """
+        seen: set[str] = set()
+
+        def included(match: re.Match[str]) -> str:
+            name = match[1]
+            if name not in self.headers:
+                return match[0]
+            if name in seen:
+                return ""
+            seen.add(name)
+            found = _INCLUDE.sub(included, self.headers[name])
+            return f'# 1 "{name}" 1\n{found}# 1 "{name}.c" 2\n' if marked else found
+
+        return (_MARKED if marked else "") + _INCLUDE.sub(included, text)
+
+
+def sources_of(programs: Sequence[Program], *, interface: bool = False) -> Sources:
+    """Emits each program; every graph needs a name of its own.
+
+    Without `interface`, functions that no inference calls, which tell versions and convert codes, are compiled as if
+    they were inline: compilers check them, and write no code for them.
+    """
     kernels, models = [], []
     headers: dict[str, str] = {}
     for program in programs:
@@ -61,17 +116,30 @@ def write_sources(programs: Sequence[Program], folder: Path) -> list[Path]:
         for file, text in emit_model(program, "test").files.items():
             assert not too_long(text), too_long(text)
             if file.endswith(".c"):
-                (kernels if file == f"{name}_kernels.c" else models).append(_joined(name, file, text))
+                text = _joined(name, file, text)
+            if file in (f"{name}.c", f"{name}.h") and not interface:
+                text = _UNCALLED.sub("static inline __attribute__((unused)) ", text)
+            if file.endswith(".c"):
+                (kernels if file == f"{name}_kernels.c" else models).append(text)
             else:
                 headers[file] = text
-    for file, text in headers.items():
-        (folder / file).write_text(text)
-    found = []
-    for stem, texts in (("all_kernels", kernels), ("all_models", models)):
-        if texts:
-            found.append(folder / f"{stem}.c")
-            found[-1].write_text("".join(texts))
-    return found
+    return Sources("".join(kernels), "".join(models), headers)
+
+
+def write_sources(programs: Sequence[Program], folder: Path) -> list[Path]:
+    """Writes C and headers of programs, whose whole interface can be called. Gives the C files, one or two."""
+    sources = sources_of(programs, interface=True)
+    write_texts(folder, sources.headers)
+    return write_texts(folder, {"all_kernels.c": sources.kernels, "all_models.c": sources.models})
+
+
+def write_texts(folder: Path, texts: Mapping[str, str]) -> list[Path]:
+    """Files of those that are not empty."""
+    folder.mkdir(parents=True, exist_ok=True)
+    found = {folder / name: text for name, text in texts.items() if text}
+    for path, text in found.items():
+        path.write_text(text)
+    return list(found)
 
 
 def _joined(name: str, file: str, text: str) -> str:
@@ -109,7 +177,7 @@ def run_on_host(
     done = _compile_and_run(programs, samples, folder, compiler, quick, keep)
     if done.returncode != 0:
         raise AssertionError(_blame(programs, samples, folder, compiler, flags, keep))
-    return _split(programs, [len(feeds) for feeds in samples], done.stdout)
+    return split(programs, [len(feeds) for feeds in samples], done.stdout)
 
 
 def _compile_and_run(
@@ -120,17 +188,21 @@ def _compile_and_run(
     flags: Sequence[str],
     keep: bool,
 ) -> subprocess.CompletedProcess[bytes]:
-    sources = write_sources(programs, folder)
-    runs = [_run_text(program, len(feeds), keep) for program, feeds in zip(programs, samples, strict=True)]
+    sources = sources_of(programs)
+    counts = [len(feeds) for feeds in samples]
+    runs = [
+        f"    run(&batch_models[{index}]);" if program.io == Io.ARENA else _run_with_buffers(program, count, keep)
+        for index, (program, count) in enumerate(zip(programs, counts, strict=True))
+    ]
     includes = "".join(f'#include "{program.graph.name}.h"\n' for program in programs)
-    if "-O0" in flags:
-        # The compiler sees nothing more in one file than in three.
-        includes += "".join(f'#include "{source.name}"\n' for source in sources)
-        sources = []
-    main = folder / "main_batch.c"
-    main.write_text(_MAIN.format(includes=includes, runs="\n".join(runs)))
+    # Without optimisation the compiler sees nothing more in one file than in two.
+    apart = "-O0" not in flags
+    includes += sources.models if apart else sources.kernels + sources.models
+    main = _MAIN.format(includes=includes, table=run_table(programs, counts, keep=keep), runs="\n".join(runs))
+    texts = {"main_batch.c": main, "all_kernels.c": sources.kernels if apart else ""}
+    files = write_texts(folder, {name: sources.whole(text, marked=compiler == "zig") for name, text in texts.items()})
     executable = folder / "batch"
-    compile_host([main, *sources], executable, flags, compiler)
+    compile_host(files, executable, flags, compiler)
     return subprocess.run([executable], input=feed_of(programs, samples), capture_output=True, timeout=300, check=False)
 
 
@@ -194,34 +266,21 @@ def _call(command: Sequence[str], folder: Path) -> None:
     assert done.returncode == 0, done.stderr[-4000:]
 
 
-def _run_text(program: Program, count: int, keep: bool) -> str:
+def _run_with_buffers(program: Program, count: int, keep: bool) -> str:
+    """With buffers of the caller, each of its exact size; inputs must stay as they are."""
     name = program.graph.name
-    # The arena comes from malloc at its exact size, so that AddressSanitizer guards both its ends.
     begin = [
-        f"        uint8_t *arena = malloc({name.upper()}_ARENA_BYTES);",
-        "        if (arena == NULL) { return 5; }",
-        f"        memset(arena, 0xA5, {name.upper()}_ARENA_BYTES);",
+        f"        void *arena = taken({name.upper()}_ARENA_BYTES);",
         f"        {name}_t *m = {name}_init(arena, {name.upper()}_ARENA_BYTES);",
     ]
-    loop = f"    for (int n = 0; n < {count}; n++) {{"
+    loop, end = f"    for (int n = 0; n < {count}; n++) {{", "        given_back(arena);"
     lines = ["    {", *begin, loop] if keep else [loop, *begin]
-    lines += _invocation(program) if program.io == Io.ARENA else _invocation_with_buffers(program)
-    lines += ["    }", "        free(arena);", "    }"] if keep else ["        free(arena);\n    }"]
+    lines += _invocation_with_buffers(program)
+    lines += ["    }", end, "    }"] if keep else [end, "    }"]
     return "\n".join(lines)
 
 
-def _invocation(program: Program) -> list[str]:
-    inputs = zip(program.inputs, _functions(program, "input"), strict=True)
-    outputs = zip(program.outputs, _functions(program, "output"), strict=True)
-    return [
-        *(f"        get({function}(m), {tensor.nbytes});" for tensor, function in inputs),
-        f"        {program.graph.name}_invoke(m);",
-        *(f"        put({function}(m), {tensor.nbytes});" for tensor, function in outputs),
-    ]
-
-
 def _invocation_with_buffers(program: Program) -> list[str]:
-    """With buffers of the caller, each of its exact size; inputs must stay as they are."""
     inputs = [(f"x{i}", tensor.nbytes) for i, tensor in enumerate(program.inputs)]
     outputs = [(f"y{i}", tensor.nbytes) for i, tensor in enumerate(program.outputs)]
     arguments = "".join(f", {name}" for name, _ in (*inputs, *outputs))
@@ -237,13 +296,7 @@ def _invocation_with_buffers(program: Program) -> list[str]:
     return [f"        {line}" for line in lines]
 
 
-def _functions(program: Program, kind: str) -> list[str]:
-    tensors = program.inputs if kind == "input" else program.outputs
-    name = program.graph.name
-    return [f"{name}_{kind}"] if len(tensors) == 1 else [f"{name}_{kind}_{i}" for i in range(len(tensors))]
-
-
-def _split(programs: Sequence[Program], counts: Sequence[int], content: bytes) -> list[list[list[np.ndarray]]]:
+def split(programs: Sequence[Program], counts: Sequence[int], content: bytes) -> list[list[list[np.ndarray]]]:
     position = 0
     results = []
     for program, count in zip(programs, counts, strict=True):
