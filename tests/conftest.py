@@ -16,6 +16,7 @@ from tests.support import tally
 from tests.support.board_batch import LEVEL
 from tests.support.differential import BOARD_CASES, CASES, distinct
 from tests.support.quick_export import export_quickly
+from tests.support.quick_files import keep_files_in_memory
 from tinygen.targets.toolchains.zig_cache import zig_environment
 
 _KEY = "tinygen_cases"
@@ -29,6 +30,8 @@ settings.load_profile("tinygen")
 gc.disable()
 _GARBAGE = (20_000, 20, 20)
 """Allocations before a collection of the youngest objects; of how many collections one takes the older ones, too."""
+
+keep_files_in_memory()
 
 # zig builds a library of helpers for each core: once, also where a test calls it by itself.
 _zig = zig_environment()
