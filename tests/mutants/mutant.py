@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,6 +96,9 @@ def _parse(suffix: str, text: str) -> None:
         Environment(extensions=["jinja2.ext.do"]).parse(text)
 
 
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
 def read_mutants(folder: Path = FOLDER) -> list[Mutant]:
     """All mutants, list by list.
 
@@ -103,11 +107,10 @@ def read_mutants(folder: Path = FOLDER) -> list[Mutant]:
     """
     found: list[Mutant] = []
     for path in sorted(folder.glob("*.yaml")):
-        for entry in yaml.safe_load(path.read_text(encoding="utf-8")):
+        for entry in yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER):
             found.append(_mutant(entry, path.stem))
-    names = [mutant.name for mutant in found]
-    for name in names:
-        if names.count(name) > 1:
+    for name, count in Counter(mutant.name for mutant in found).items():
+        if count > 1:
             raise StaleError(f"two mutants are called {name}")
     return found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -13,13 +14,13 @@ from tests.mutants.counts import count_table, room_of, source_files
 from tests.mutants.mutant import FOLDER, Mutant, StaleError, chosen, read_mutants
 from tests.mutants.tree import broken
 
-MUTANTS = read_mutants()
+_mutants = cache(read_mutants)
 
 
 @pytest.mark.parametrize("room", sorted(path.stem for path in FOLDER.glob("*.yaml")))
 def test_every_mutant_applies(room: str) -> None:
     stale = []
-    for mutant in chosen(MUTANTS, [room]):
+    for mutant in chosen(_mutants(), [room]):
         try:
             mutant.check()
         except StaleError as error:
@@ -28,14 +29,14 @@ def test_every_mutant_applies(room: str) -> None:
 
 
 def test_all_rooms_have_some() -> None:
-    counts = Counter(mutant.room for mutant in MUTANTS)
-    assert len(MUTANTS) >= 60 and min(counts.values()) >= 2, counts
+    counts = Counter(mutant.room for mutant in _mutants())
+    assert len(_mutants()) >= 60 and min(counts.values()) >= 2, counts
 
 
 def test_every_room_of_the_package_has_some() -> None:
     """But for those where there is next to nothing to break."""
     rooms = {room_of(file) for file in source_files() if file.startswith("tinygen/")}
-    without = rooms - {room_of(mutant.file) for mutant in MUTANTS}
+    without = rooms - {room_of(mutant.file) for mutant in _mutants()}
     assert without <= {"tinygen/demo"}, f"add a list for {', '.join(sorted(without))}"
 
 

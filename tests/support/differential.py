@@ -6,7 +6,7 @@ import os
 import tempfile
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from enum import Enum
 from pathlib import Path
@@ -102,8 +102,16 @@ def compare(specs: Sequence[ModelSpec], seed: int = 0, samples: int = 2, board: 
 
     Integers must be equal; floats within `FLOAT_RELATIVE` of the largest magnitude of the output.
     """
+    _compare_random([build(spec) for spec in specs], specs, seed, samples, board)
+
+
+def compare_built(models: Mapping[bytes, ModelSpec], board: Board = Board.SHARE) -> None:
+    """The same for models whose files are there already."""
+    _compare_random(list(models), list(models.values()), 0, 2, board)
+
+
+def _compare_random(built: Sequence[bytes], specs: Sequence[ModelSpec], seed: int, samples: int, board: Board) -> None:
     rng = np.random.default_rng(seed)
-    built = [build(spec) for spec in specs]
     feeds = [[[random_codes(t, rng) for t in spec.runtime_inputs] for _ in range(samples)] for spec in specs]
     compare_models(built, feeds, [spec.label or str(spec.opcode) for spec in specs], board=board)
 
