@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 from tinygen.emit.benchmark import benchmark_of
@@ -149,9 +150,14 @@ def emit_model(
         if suffix not in ("_weights.c", "_weights.h") or writer.arrays
     }
     for header in sorted(writer.headers):
-        files[header] = (resource("templates") / "model" / header).read_text()
+        files[header] = _header(header)
     files = with_annotations(files) if annotated else {key: without_annotations(text) for key, text in files.items()}
     return EmittedModel(name, files, switches).identified()
+
+
+@cache
+def _header(name: str) -> str:
+    return (resource("templates") / "model" / name).read_text()
 
 
 def _functions(rows: Sequence[tuple[Step, Call]]) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ def environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        auto_reload=False,  # else each use asks when the file has changed
     )
     env.template_class = _Template
     env.filters |= {"float": float_literal, "times": times, "minus": minus, "advance": advance, "also": also}

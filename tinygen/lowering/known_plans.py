@@ -52,14 +52,27 @@ class KnownPlans:
         return plans[kernel]
 
 
+class _LayerKey:
+    """A tuple that computes its hash once: it is looked up for each kernel."""
+
+    __slots__ = ("_hash", "_parts")
+
+    def __init__(self, parts: tuple[Hashable, ...]) -> None:
+        self._parts, self._hash = parts, hash(parts)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, _LayerKey) and self._parts == other._parts)
+
+
 def layer_key(node: Node) -> Hashable:
     """A key that is equal for equivalent nodes, constants included; None if it cannot be computed."""
-    key = (node.op, *(tensor and _tensor_key(tensor) for tensor in (*node.inputs, *node.outputs)))
     try:
-        hash(key)
+        return _LayerKey((node.op, *(tensor and _tensor_key(tensor) for tensor in (*node.inputs, *node.outputs))))
     except TypeError:
         return None
-    return key
 
 
 def _tensor_key(tensor: Tensor) -> tuple[Hashable, ...]:

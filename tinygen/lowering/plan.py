@@ -136,7 +136,7 @@ class KernelPlan:
         return sum(constant.data.nbytes for constant in self.constants)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Kernel:
     """A way to compute one kind of operator.
 
