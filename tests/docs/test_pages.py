@@ -9,6 +9,7 @@ import shutil
 import tomllib
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -82,13 +83,19 @@ def test_generated_pages_are_up_to_date(name: str) -> None:
     assert (ROOT / name).read_text() == generate.PAGES[name](), "python -m tests.docs.generate --write"
 
 
+@cache
+def _root() -> Any:
+    """The command line, with all its verbs."""
+    return get_command(app)
+
+
 def parse(words: list[str]) -> None:
     """As the command line would, without running anything.
 
     Raises:
         click's UsageError: there is no such command or option, or an argument is missing.
     """
-    command: Any = get_command(app)
+    command = _root()
     context: Any = None
     name = "tinygen"
     while True:
@@ -137,7 +144,7 @@ _SUITE = set(re.findall(r'addoption\(\s*"(--[\w-]+)"', (ROOT / "hil/conftest.py"
 @pytest.mark.parametrize("page", PAGES, ids=NAMES)
 def test_options_in_sentences_exist(page: Path) -> None:
     """`--option` in the text is an option of some command; `tinygen VERB --option` of that one."""
-    root: Any = get_command(app)
+    root = _root()
     everything = options_of(root) | _OTHERS | _SUITE
     for span in re.findall(r"`([^`\n]+)`", prose(page)):
         chosen = everything

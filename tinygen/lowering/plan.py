@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any, Literal, TypedDict, TypeVar, Unpack
 
 import numpy as np
@@ -219,3 +220,13 @@ def kernel(*ops: type[Op], name: str, **traits: Unpack[Traits]) -> Callable[[_Pl
 
 def registered_kernels() -> tuple[Kernel, ...]:
     return tuple(_KERNELS)
+
+
+def kernels_of(op: type[Op]) -> tuple[Kernel, ...]:
+    """Those of an operator, in the order in which they were registered."""
+    return _kernels_of(op, len(_KERNELS))
+
+
+@cache
+def _kernels_of(op: type[Op], _: int) -> tuple[Kernel, ...]:
+    return tuple(kernel for kernel in _KERNELS if op in kernel.ops)

@@ -13,7 +13,7 @@ from tinygen.errors import UnsupportedError
 from tinygen.ir.encodings import IntegerEncoding
 from tinygen.ir.ops.base import Node
 from tinygen.lowering.known_plans import KnownPlans, layer_key
-from tinygen.lowering.plan import Kernel, KernelPlan, registered_kernels
+from tinygen.lowering.plan import Kernel, KernelPlan, kernels_of
 from tinygen.lowering.program import Program
 
 
@@ -193,8 +193,8 @@ def alternatives(node: Node, family: str, isa: Collection[str], *, coded: bool) 
 
 def choose_named(node: Node, name: str, isa: Collection[str]) -> Choice | None:
     """The kernel of that name; None where it does not match."""
-    for kernel in registered_kernels():
-        if kernel.name == name and type(node.op) in kernel.ops and kernel.suits(isa):
+    for kernel in kernels_of(type(node.op)):
+        if kernel.name == name and kernel.suits(isa):
             variants = _variants(kernel, node, layer_key(node), isa)
             return Choice(kernel, variants, room=likely_room(node)) if variants else None
     return None
@@ -214,8 +214,8 @@ def _allowed(node: Node, family: str, isa: Collection[str], turn: int) -> list[K
     families, sparse = _STAGES[family][turn], _takes_sparse(node, family, turn)
     return [
         kernel
-        for kernel in registered_kernels()
-        if type(node.op) in kernel.ops and kernel.suits(isa) and kernel.family in families
+        for kernel in kernels_of(type(node.op))
+        if kernel.suits(isa) and kernel.family in families
         if kernel.is_sparse in sparse
     ]
 
