@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import atexit
 import os
-import shutil
 import tempfile
 from pathlib import Path
+
+from tinygen.claims import Claim
 
 _MEMORY = Path("/dev/shm")
 _ROOM = 4 << 30
@@ -16,13 +17,14 @@ _FREE = 8 << 30
 def keep_files_in_memory() -> None:
     """Where this computer has room: ext4 takes half a millisecond of a core for each new file.
 
-    The folder goes when the tests end. With TMPDIR set, temporary files are there, as for any program.
+    The folder goes when the tests end; if they are killed, when others begin. With TMPDIR set, temporary files are
+    there, as for any program.
     """
     if os.environ.get("TMPDIR") or not _has_room():
         return
-    folder = tempfile.mkdtemp(prefix="tg-", dir=_MEMORY)
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    os.environ["TMPDIR"] = tempfile.tempdir = folder
+    claim = Claim(_MEMORY)
+    atexit.register(claim.release)
+    os.environ["TMPDIR"] = tempfile.tempdir = str(claim.folder)
 
 
 def _has_room() -> bool:
