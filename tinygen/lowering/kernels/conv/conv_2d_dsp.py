@@ -35,7 +35,9 @@ _BLOCKS = (1, 2, 4, 8, 16, 32, 64, 128)
 # rows of the window, after one of single taps; of windows beyond the input, there.
 _MAC, _OUTPUT, _COPY, _GATHER, _EDGE = 0.48, 6.0, 2.0, 4.0, 7.0
 _APART, _INTO_WORDS = 3.5, 1.5
-"""Of an output more: where weights are codes, and sums a function of their own; where its code goes into a word."""
+"""Of an output of copied windows more: where weights are codes, and sums a function of their own; where its code goes
+into a word.
+"""
 
 
 def _context(job: Job, taps: int) -> dict[str, Any]:
@@ -166,7 +168,7 @@ def _rows_plan(job: Job, size: int, packed: Packed) -> KernelPlan:
         cycles=node.output.shape[0]
         * (
             blocks * (buffer_rows * width * job.groups * per_pixel + filters * taps * packed.extend)
-            + 2 * pairs * filters * (taps * _MAC + rows.kernel * 1.5 + _output(job) + packed.ending)
+            + 2 * pairs * filters * (taps * _MAC + rows.kernel * 1.5 + _OUTPUT + packed.ending)
         ),
     )
 
