@@ -34,6 +34,7 @@ from tinygen.ir.tensor import Tensor
 from tinygen.lowering import streaming
 from tinygen.lowering.lower import lower
 from tinygen.lowering.program import Program
+from tinygen.lowering.scratch_search import cycles_of
 from tinygen.lowering.select import Choice, choose
 from tinygen.lowering.streaming import Streaming
 from tinygen.passes.pipeline import simplify
@@ -220,7 +221,8 @@ def test_weights_as_instructions_where_nothing_is_in_stripes() -> None:
     assert smallest.memory.arena_bytes <= plain.memory.arena_bytes
     for room in (0, 10_000):
         limited = lower(graph, isa=isa, streaming=Streaming(plain.memory.arena_bytes + room))
-        assert [step.kernel.name for step in limited.steps] == [step.kernel.name for step in plain.steps]
+        assert any(step.plan.code_bytes for step in limited.steps)
+        assert cycles_of(limited) <= cycles_of(plain)
 
 
 def test_where_stripes_do_not_help() -> None:
