@@ -25,9 +25,7 @@ def xnor_conv_2d_columns(node: Node) -> Sequence[KernelPlan]:
 
 @kernel(Conv2D, of="codes", name="xnor_conv_2d_columns_copied", family="tinygen", isa="dsp", unless="dual-issue")
 def xnor_conv_2d_columns_copied(node: Node) -> Sequence[KernelPlan]:
-    """The same, with its weights copied from slow flash: 8 to 17 % fewer cycles on an STM32F4 or L4+ (emulated), which
-    predictions do not tell.
-    """
+    """The same, with its weights copied from slow flash: 8 to 17 % fewer cycles on an STM32F4 or L4+ (emulated)."""
     layer = bit_layer(node)
     return copied_columns_plans(layer, window_stem("xnor_conv_2d", (layer.rows, layer.columns))) if layer else ()
 

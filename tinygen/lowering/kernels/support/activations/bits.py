@@ -56,10 +56,12 @@ _FEWEST_READS = 3
 # 32 channels, begin and end of a filter word at one pixel, counts from planes; the parities of a word. Of words: one
 # word, one output, one row of the window behind the first. Of both: the window's place.
 _OCTET, _CARRIES, _COLUMNS, _COUNTS = 29.0, 24.0, 30.0, 400.0
-_PARITIES = 7.0
-_COPIED = 0.97
-"""With all weights of a window in scratch: so much less than columns that all other kernels compare alike, as their
-predictions leave out what flash makes a core wait. (It is 13 % on an STM32L4, of 64 channels.)"""
+_PARITIES = 10.5
+_COPIED, _PARTLY_COPIED = 0.87, 0.92
+"""Of the cycles of columns, with weights of a window in scratch, all or half of them: those that flash makes a
+Cortex-M4 wait (0.83 to 0.92 and 0.89 to 0.94 on an emulated STM32L4R5, of 32 to 128 channels)."""
+_CACHED_BYTES = 256
+"""Weights that an STM32L4 keeps beside its flash: copies of so few save nothing (RM0432, ART accelerator)."""
 _WORD, _OUTPUT, _ROW, _PIXEL = 7.0, 6.0, 30.0, 20.0
 _UNIT = 0.9
 """Of the cycles of columns in the plans' predictions: those of the multiplying kernels are as much too low."""
@@ -271,15 +273,18 @@ def copied_columns_plans(layer: BitLayer, stem: str) -> tuple[KernelPlan, ...]:
     line = layer.columns.input * layer.pixel_words
     kept = layer.columns.output * layer.columns.kernel >= _FEWEST_READS * layer.columns.input
     fastest = min(plan.cycles for plan in plans)
+    row_words = layer.columns.kernel * -(-layer.channels // _EIGHT) * _EIGHT
+    if 4 * rows * row_words <= _CACHED_BYTES:
+        return ()
     found = []
     for copied in sorted({-(-rows // 2), rows}):
-        words = copied * layer.columns.kernel * -(-layer.channels // _EIGHT) * _EIGHT
+        words = copied * row_words
         found.append(
             replace(
                 plans[0],
                 context={**plans[0].context, "parities": "rows" if kept else "", "copied": copied},
                 scratch_bytes=4 * (kept * rows * line + words),
-                cycles=fastest * (_COPIED if copied == rows else 1.0),
+                cycles=fastest * (_COPIED if copied == rows else _PARTLY_COPIED),
             )
         )
     return tuple(found)
