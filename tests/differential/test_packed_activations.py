@@ -97,7 +97,7 @@ def all_packed(graph: Graph, isa: Sequence[str], family: str = "compact") -> Pro
         patch.object(lowering, "pack_activations", everywhere),
         patch.object(packed_activations, "_SLOWER", 8.0),
     ):
-        return lower(graph, isa=isa, family=family)
+        return lower(graph, isa=isa, family=family, prefer=None)
 
 
 def packed(program: Program) -> list[str]:

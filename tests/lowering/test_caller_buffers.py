@@ -84,7 +84,7 @@ def striped_beside() -> Program:
     network.conv(network.conv(network.input(12, 12, 2), 16), 2, 3, 2)
     graph = network.graph("striped_beside")
     assert len(graph.inputs) == len(graph.outputs) == 2
-    program = lower(graph, isa=ISA, streaming=Streaming(), io=Io.CALLER)
+    program = lower(graph, isa=ISA, streaming=Streaming(striped=True), io=Io.CALLER)
     assert program.streamed is not None
     return program
 

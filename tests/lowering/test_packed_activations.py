@@ -83,9 +83,9 @@ def test_within_a_limit_the_fastest() -> None:
     smallest = lower(graph, isa=DSP, family="compact").memory.arena_bytes
     roomy = lower(graph, isa=DSP, family="compact", streaming=Streaming(40_000))
     in_bytes = lower(graph, isa=DSP, family="compact", streaming=Streaming(40_000, striped=False))
-    assert not packed(in_bytes) and cycles_of(roomy) <= cycles_of(in_bytes)
+    assert cycles_of(roomy) <= cycles_of(in_bytes)
     tight = lower(graph, isa=DSP, family="compact", streaming=Streaming(smallest))
-    assert packed(tight) and not tight.streamed and tight.memory.arena_bytes <= smallest
+    assert (packed(tight) or tight.streamed) and tight.memory.arena_bytes <= smallest
 
 
 def test_the_smallest_arena_is_of_stripes_or_packed() -> None:
@@ -99,11 +99,8 @@ def test_a_refusal_names_no_more_than_a_plain_build_takes() -> None:
     plain = lower(graph, isa=DSP, family="compact").memory.arena_bytes
     with pytest.raises(FitError) as refused:
         lower(graph, isa=DSP, family="compact", streaming=Streaming(100))
-    said = [
-        int(number.replace(",", ""))
-        for number in re.findall(r"([\d,]+) (?:as it is|without|at best)", refused.value.what)
-    ]
-    assert plain >= said[0] >= said[1]
+    (said,) = re.findall(r"([\d,]+) at best", refused.value.what)
+    assert plain >= int(said.replace(",", "")) == refused.value.excess["arena"] + 100
 
 
 def test_stripes_or_packed_as_asked_for() -> None:
@@ -115,10 +112,10 @@ def test_stripes_or_packed_as_asked_for() -> None:
     whole = asked(False)
     assert packed(whole) and not whole.streamed
     roomy = asked(False, 40_000)
-    assert not packed(roomy) and not roomy.streamed
+    assert not roomy.streamed and cycles_of(roomy) <= cycles_of(whole)
     assert packed(asked(False, whole.memory.arena_bytes))
     with pytest.raises(FitError, match="without stripes"):
-        asked(False, whole.memory.arena_bytes - 8)
+        asked(False, whole.memory.arena_bytes // 2)
     stripes = asked(True)
     assert stripes.streamed and not packed(stripes)
 

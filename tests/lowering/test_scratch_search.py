@@ -45,6 +45,7 @@ def test_what_preferences_promise(isa: tuple[str, ...]) -> None:
         assert all(right(program, graph) for program in by.values())
         arenas = {prefer: program.memory.arena_bytes for prefer, program in by.items()}
         assert cycles_of(by[Prefer.SPEED]) <= cycles_of(by[Prefer.BALANCE]) * 1.01
+        assert cycles_of(by[Prefer.BALANCE]) <= cycles_of(by[Prefer.SPEED]) * 1.05
         assert arenas[Prefer.RAM] <= arenas[Prefer.BALANCE] <= max(arenas[Prefer.SPEED], arenas[Prefer.BALANCE])
         smaller += arenas[Prefer.RAM] < arenas[Prefer.SPEED]
     assert smaller
@@ -92,7 +93,7 @@ def test_branches_are_not_searched_again(monkeypatch: pytest.MonkeyPatch) -> Non
     graph = _within_each_other(gated(), 3)
     lower(graph, isa=CORES[0], prefer=Prefer.SPEED)
     branches = sum(1 for _ in all_graphs(graph)) - 1
-    assert calls <= 15 * (1 + branches)
+    assert calls <= 80 + branches
 
 
 def _within_each_other(graph: Graph, levels: int) -> Graph:

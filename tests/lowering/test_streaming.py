@@ -39,7 +39,7 @@ from tinygen.lowering.select import Choice, choose
 from tinygen.lowering.streaming import Streaming
 from tinygen.passes.pipeline import simplify
 from tinygen.passes.stages import Stage
-from tinygen.passes.stripe_stage import Striped, stripe_stage
+from tinygen.passes.stripe_stage import Striped, model_layer, stripe_stage
 
 ISA = ("c99", "dsp")
 SMALLEST = Streaming()
@@ -153,10 +153,10 @@ def test_rows_computed_again_within_the_limit() -> None:
 
 def test_the_cheapest_way_that_fits() -> None:
     graph = mobilenet(48).graph("vww")
-    whole, smallest = lower(graph, isa=ISA), lower(graph, isa=ISA, streaming=SMALLEST)
+    smallest = lower(graph, isa=ISA, streaming=SMALLEST)
     check_smallest(smallest, 0.68)
     assert exact(smallest, [image(graph)])
-    assert lower(graph, isa=ISA, streaming=Streaming(whole.memory.arena_bytes)).streamed is None
+    assert lower(graph, isa=ISA, streaming=Streaming(1 << 20)).streamed is None
     assert smallest.streamed is not None
     limit = (smallest.streamed.arena_bytes_before + smallest.memory.arena_bytes) // 2
     program = lower(graph, isa=ISA, streaming=Streaming(limit))
@@ -206,7 +206,7 @@ def test_long_networks_do_not_take_minutes(monkeypatch: pytest.MonkeyPatch) -> N
     graph = net.graph()
     program = lower(graph, isa=ISA, streaming=SMALLEST)
     assert len(tried) > 10 and allowed <= sum(tried) < allowed + 2 * max(tried)
-    assert len(asked) < sum(tried) / 4
+    assert 0 < sum(bool(model_layer(node.op.name)) for node in asked) < sum(tried) / 4
     assert program.streamed is not None
     assert program.memory.arena_bytes < 0.8 * program.streamed.arena_bytes_before
     assert exact(program, [image(graph)])

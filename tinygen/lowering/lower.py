@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from tinygen.errors import FitError, TinygenError, UnsupportedError
@@ -19,9 +19,9 @@ from tinygen.lowering.order import best_order
 from tinygen.lowering.packed_activations import pack_activations
 from tinygen.lowering.place import Draft, draft, finished, least_scratch
 from tinygen.lowering.program import Io, Ordering, Program
-from tinygen.lowering.scratch_search import Lowered, Prefer, cycles_of, preferred, smallest, within
-from tinygen.lowering.select import Choice, choose, choose_named, choose_without_code, flash_of
-from tinygen.lowering.streaming import Chooser, Streaming, stream
+from tinygen.lowering.scratch_search import Lowered, Prefer, cycles_of, preferred, ways, with_little
+from tinygen.lowering.select import Choice, Family, choose, choose_named, choose_without_code, flash_of, scratch_sizes
+from tinygen.lowering.streaming import Streaming, stream
 from tinygen.lowering.vendor import VendorLibrary
 from tinygen.passes.stripe_stage import model_layer
 
@@ -65,18 +65,22 @@ def lower(
         chosen = choose_kernels(fuse_mixing(graph, layers), family, isa, kernels)
         coded = coded_layers(chosen.graph, chosen.choices, code_bytes)
         if streaming is not None:
-            return _in_small_arena(chosen, coded, library, streaming, io)
+            return limited(chosen, coded, library, streaming, io)
         first = lower_chosen(chosen, coded, library, None, io, arena)
         # The kernels are not ours to choose, or the arena is given already.
         if prefer is None or kernels is not None or arena is not None or library is not None:
             return first
-        return preferred(first, prefer, _lowered_in(chosen, coded, library, io))
+        return preferred(first, chosen.cycles, prefer, _lowered_in(chosen, coded, library, io), chosen.scratch_sizes)
 
     # Kernels by name are those of operators as they are.
     able = mixing_layers(graph, family, isa) if mixed is None and kernels is None else {}
     if not able:
         return program(mixed or ())
     return fastest_mixing(program, able, streaming is not None and streaming.arena_bytes is None)
+
+
+_NEAR = 1.02
+"""Arenas this close to the smallest count as equal."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,16 +91,31 @@ class Chosen:
         graph: with layers fused.
         choices: one per operator.
         family, isa: the kernels chosen from.
+        source: the graph before that.
         kernels: names by layer, if they were given.
         rooms: bytes of scratch that there are for each layer, by its name; None where that is not known.
+        branches: operators that choose, by name, with their branches lowered: once for all ways to lower the graph.
     """
 
     graph: Graph
     choices: Sequence[Choice]
     family: str
     isa: Collection[str]
+    source: Graph
     kernels: Mapping[str, str] | None = None
     rooms: Mapping[str, int] | None = None
+    branches: dict[str, Choice] = field(default_factory=dict)
+
+    @property
+    def cycles(self) -> float:
+        """Of all layers with all the scratch that helps them."""
+        return sum(min(plan.cycles for plan in choice.variants) for choice in self.choices)
+
+    def scratch_sizes(self, node: Node) -> Collection[int]:
+        """Bytes of scratch that plans for a layer need."""
+        if self.kernels is not None or isinstance(node.op, Branch):
+            return {plan.scratch_bytes for plan in self.choice_of(node).variants}
+        return scratch_sizes(node, self.family, self.isa)
 
     def choice_of(self, node: Node) -> Choice:
         """Choice for a layer, or a stripe of one."""
@@ -128,8 +147,9 @@ def choose_kernels(graph: Graph, family: str, isa: Collection[str], kernels: Map
         kernels: names by layer. A layer that is not named, or whose kernel does not match (as for some stripes), gets
             the fastest kernel without weights as code.
     """
-    graph = fuse(graph, family, isa)
-    return Chosen(graph, [_choice(node, family, isa, kernels) for node in graph.nodes()], family, isa, kernels)
+    fused = fuse(graph, family, isa)
+    choices = [_choice(node, family, isa, kernels) for node in fused.nodes()]
+    return Chosen(fused, choices, family, isa, graph, kernels)
 
 
 def _choice(
@@ -147,67 +167,101 @@ def _choice(
 
 def _lowered_in(chosen: Chosen, coded: Collection[str], library: VendorLibrary | None, io: Io) -> Lowered:
     """Lowers with the scratch and the arena that there are."""
-    return lambda rooms, arena: lower_chosen(chosen.within(rooms), coded, library, None, io, arena)
+
+    def lowered(rooms: Mapping[str, int] | None = None, arena: int | None = None, *, packs: bool = True) -> Program:
+        at = chosen if rooms is None else chosen.within(rooms)
+        return lower_chosen(at, coded, library, None, io, arena, packs=packs)
+
+    return lowered
 
 
-def _in_small_arena(
-    chosen: Chosen, coded: Collection[str], library: VendorLibrary | None, streaming: Streaming, io: Io
+def limited(
+    chosen: Chosen, coded: Collection[str], library: VendorLibrary | None, streaming: Streaming, io: Io = Io.ARENA
 ) -> Program:
-    """The program in the arena that `streaming` wants; within a limit, the fastest that is found.
+    """The fastest program in the arena that `streaming` wants; without a limit, one with a small arena.
 
     Args:
-        coded: layers whose weights may be instructions.
+        coded: layers whose weights may be instructions, where nothing is in stripes: each stripe would need its own
+            copy of the code.
 
     Raises:
         FitError: there is none.
     """
-    if streaming.striped is not None or chosen.kernels is not None or library is not None:
-        return _striped(chosen, coded, library, streaming, io)
-    lowered, limit = _lowered_in(chosen, coded, library, io), streaming.arena_bytes
-    usual = lower_chosen(chosen, coded, library, None, io, limit)
+    limit = streaming.arena_bytes
+    if streaming.scratch_bytes is not None:
+        return lower_chosen(chosen, () if streaming.striped else coded, library, streaming, io)
+    # The smallest arena is wanted of the kernels asked for; to fit a limit, others are better than none.
+    plain = _plain(chosen) if chosen.kernels is None and library is None and limit is not None else None
+    found: list[Program] = []
+    if not streaming.striped:
+        found = _whole(chosen, coded, library, io) + ([] if plain is None else _whole(plain, (), None, io))
+    if limit is None and found:
+        found = [with_little(found)]
+    quickest = min(map(cycles_of, found), default=0.0)
+    error = None
+    # Stripes are never faster than the fastest kernels with all the scratch that helps them.
+    if streaming.striped is not False and not any(cycles_of(one) <= quickest for one in _fitting(found, limit)):
+        striped, error = _striped(chosen, library, streaming, io)
+        if striped is None and plain is not None and not _fitting(found, limit):
+            striped, other = _striped(plain, None, streaming, io)
+            error = min((error, other), key=_missing)
+        found += [] if striped is None else [striped]
     if limit is None:
-        striped = _striped(chosen, coded, library, streaming, io)
-        return min(striped, preferred(usual, Prefer.BALANCE, lowered), key=lambda one: one.memory.arena_bytes)
-    found = list(within(usual, limit, lowered))
-    try:
-        found.insert(0, _striped(chosen, coded, library, streaming, io))
-    except FitError as error:
-        if not found:
-            raise _refusal(error, limit, smallest(usual, lowered)) from error
-    return min(found, key=cycles_of)
+        least = min(one.memory.arena_bytes for one in found)
+        return min((one for one in found if one.memory.arena_bytes <= _NEAR * least), key=cycles_of)
+    if fitting := _fitting(found, limit):
+        return min(fitting, key=lambda one: (cycles_of(one), one.memory.arena_bytes))
+    raise _refusal(chosen.graph.name, limit, found, error)
 
 
-def _refusal(error: FitError, limit: int, smallest: Program) -> FitError:
-    """The error of a limit that nothing fits, with the smallest arena that was found."""
-    least = smallest.memory.arena_bytes
-    if least - limit >= error.excess.get("arena", least):
-        return error
-    what = f"the arena does not fit {limit:,} bytes: {least:,} at best, with the kernels that need least scratch"
-    return FitError(what, where=error.where, fix=error.fix, excess={"arena": least - limit})
+def _fitting(found: Sequence[Program], limit: int | None) -> list[Program]:
+    return [one for one in found if limit is not None and one.memory.arena_bytes <= limit]
 
 
 def _striped(
-    chosen: Chosen, coded: Collection[str], library: VendorLibrary | None, streaming: Streaming, io: Io
-) -> Program:
-    """The program with the fastest kernels, in stripes where that needs a smaller arena.
+    chosen: Chosen, library: VendorLibrary | None, streaming: Streaming, io: Io
+) -> tuple[Program | None, FitError | None]:
+    try:
+        return lower_chosen(chosen, (), library, replace(streaming, striped=True), io), None
+    except FitError as error:
+        return None, error
+
+
+def _missing(error: FitError | None) -> float:
+    """Bytes of the arena."""
+    return math.inf if error is None else error.excess["arena"]
+
+
+def _plain(chosen: Chosen) -> Chosen | None:
+    """The graph with the kernels that need no scratch; None where a layer has none."""
+    try:
+        return choose_kernels(chosen.source, Family.REFERENCE, chosen.isa)
+    except UnsupportedError:
+        return None
+
+
+def _whole(chosen: Chosen, coded: Collection[str], library: VendorLibrary | None, io: Io) -> list[Program]:
+    """Programs without stripes for arenas of all sizes."""
+    lowered = _lowered_in(chosen, coded, library, io)
+    return ways(lowered(), lowered, chosen.scratch_sizes)
+
+
+def _refusal(where: str, limit: int, found: Sequence[Program], error: FitError | None) -> FitError:
+    """The error of a limit that nothing fits, with the smallest arena that was found.
 
     Args:
-        coded: layers whose weights are instructions where nothing is in stripes: each stripe would need its own copy of
-            the code. Such layers need no scratch.
-
-    Raises:
-        FitError: there is none.
+        found: what was found without stripes.
+        error: of what was found in stripes, where that was tried.
     """
-    whole = None
-    if coded and streaming.striped is None:
-        with suppress(FitError):
-            whole = lower_chosen(chosen, coded, library, replace(streaming, striped=False), io)
-    if whole is not None and streaming.arena_bytes is not None:
-        return whole
-    striped = lower_chosen(chosen, (), library, streaming, io)
-    if whole is not None and whole.memory.arena_bytes <= striped.memory.arena_bytes:
-        return whole
-    return striped
+    whole = min((one.memory.arena_bytes - limit for one in found), default=math.inf)
+    least = limit + int(min(whole, _missing(error)))
+    how = "without stripes" if error is None else "in stripes" if _missing(error) < whole else "and stripes do not help"
+    return FitError(
+        f"the arena does not fit {limit:,} bytes: {least:,} at best {how}",
+        where=where,
+        fix="Take a model with smaller activations or input, or a board with more RAM.",
+        excess={"arena": least - limit},
+    )
 
 
 def layer_of(name: str) -> str:
@@ -222,21 +276,23 @@ def lower_chosen(
     streaming: Streaming | None,
     io: Io = Io.ARENA,
     arena: int | None = None,
+    *,
+    packs: bool = True,
 ) -> Program:
     """The rest of `lower`.
 
     Args:
         coded: outputs of the layers whose weights may be instructions, see `code_budget`.
         arena: bytes that scratch may fill; None for a little more than the least.
+        packs: whether activations may be packed.
     """
     graph, isa = chosen.graph, chosen.isa
-    branches: dict[str, Choice] = {}
 
     def settled(node: Node, choice: Choice) -> Choice:
         if isinstance(node.op, Branch):
-            if node.op.name not in branches:
-                branches[node.op.name] = branched(node.op, choice, partial(_within, chosen))
-            return branches[node.op.name]
+            if node.op.name not in chosen.branches:
+                chosen.branches[node.op.name] = branched(node.op, choice, partial(_within, chosen))
+            return chosen.branches[node.op.name]
         if choice.uncoded is not None and node.output.name not in coded:
             choice = choice.uncoded
         return _with_scratch(node, choice, library)
@@ -249,14 +305,11 @@ def lower_chosen(
 
     caller = frozenset((*graph.inputs, *graph.outputs)) if io == Io.CALLER else frozenset()
     least = _ordered(graph, [settled(*pair) for pair in zip(graph.nodes(), chosen.choices, strict=True)], caller)
-    packed = pack_activations(least, packed_kernel_of, graph.ops)
-    if streaming is None:
-        program = finished(packed, arena)
+    packed = pack_activations(least, packed_kernel_of, graph.ops) if packs else least
+    if streaming is not None and streaming.striped:
+        program = stream(least, streaming, kernel_of)
     else:
-        least = _smaller(least, packed, streaming, kernel_of)
-        # If the smallest arena is asked for, scratch only gets its free bytes.
-        limit, scratch = streaming.arena_bytes, streaming.scratch_bytes
-        program = finished(least, least.arena_bytes if limit is None and scratch is None else limit, scratch)
+        program = finished(packed, arena, None if streaming is None else streaming.scratch_bytes)
     _check_alignment(program, isa)
     return replace(program, isa=frozenset(isa))
 
@@ -268,31 +321,6 @@ def _within(chosen: Chosen, graph: Graph) -> Program:
     """
     family = family_within(chosen.family)
     return lower(graph, family=family, isa=chosen.isa, code_bytes=0, io=Io.CALLER, kernels=chosen.kernels, prefer=None)
-
-
-def _smaller(least: Draft, packed: Draft, streaming: Streaming, choose: Chooser) -> Draft:
-    """With stripes or packed activations: the first form within the limit; without a limit the smallest.
-
-    Raises:
-        FitError: none is within the limit.
-    """
-    limit = streaming.arena_bytes
-    if streaming.striped is False:
-        return _unstriped(least, packed, limit)
-    if streaming.striped:
-        return stream(least, streaming, choose)
-    if limit is None:
-        return min(stream(least, streaming, choose), packed, key=lambda one: one.arena_bytes)
-    return packed if packed.arena_bytes <= limit < least.arena_bytes else stream(least, streaming, choose, packed)
-
-
-def _unstriped(least: Draft, packed: Draft, limit: int | None) -> Draft:
-    if limit is not None and least.arena_bytes <= limit:
-        return least
-    if limit is not None and packed.arena_bytes > limit:
-        what = f"the arena does not fit {limit:,} bytes: {packed.arena_bytes:,} without stripes"
-        raise FitError(what, where=least.program.graph.name)
-    return packed
 
 
 def _check_alignment(program: Program, isa: Collection[str]) -> None:

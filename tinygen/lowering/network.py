@@ -11,7 +11,7 @@ from tinygen.ir.graph import Graph
 from tinygen.ir.network import Network
 from tinygen.ir.thresholds import full_name, thresholds_of
 from tinygen.lowering.code_budget import CODE_BYTES, coded_in_all
-from tinygen.lowering.lower import choose_kernels, lower, lower_chosen
+from tinygen.lowering.lower import choose_kernels, limited, lower, lower_chosen
 from tinygen.lowering.planner import ALIGNMENT, aligned
 from tinygen.lowering.program import Io, Program
 from tinygen.lowering.scratch_search import Prefer
@@ -150,7 +150,8 @@ def lower_network(
     switches = []
     for switch, one, names in zip(network, chosen, coded, strict=True):
         try:
-            switches.append(SwitchProgram(switch.name, lower_chosen(one, names, library, streaming)))
+            program = limited(one, names, library, streaming) if streaming else lower_chosen(one, names, library, None)
+            switches.append(SwitchProgram(switch.name, program))
         except TinygenError as error:
             error.where = f"switch '{switch.name}'" + (f": {error.where}" if error.where else "")
             raise

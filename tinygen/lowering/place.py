@@ -17,7 +17,7 @@ from tinygen.lowering.states import final_moves
 
 _TRIES = 4
 """Memory plans with more scratch that are made, before a limited arena stays with the least."""
-_TRY_NODES = 1000
+TRY_NODES = 1000
 """Of branch and bound, for each of them: such a plan need not be the smallest, only within the limit."""
 
 
@@ -54,7 +54,7 @@ def draft(
     graph: Graph, choices: Sequence[Choice], ahead: Ahead | None = None, caller: frozenset[str] = frozenset()
 ) -> Draft:
     """The program that executes the operators in the graph's order, with the least scratch."""
-    return Draft(_placed(graph, choices, least_scratch(choices), ahead, caller), tuple(choices), ahead)
+    return Draft(placed(graph, choices, least_scratch(choices), ahead, caller), tuple(choices), ahead)
 
 
 def finished(least: Draft, limit: int | None = None, scratch_bytes: int | None = None) -> Program:
@@ -75,8 +75,8 @@ def finished(least: Draft, limit: int | None = None, scratch_bytes: int | None =
         plans = spend_scratch(choices, live, budget)
         if plans == frugal:
             break
-        nodes = None if limit is None else _TRY_NODES
-        spent = _placed(program.graph, choices, plans, least.ahead, least.caller, nodes)
+        nodes = None if limit is None else TRY_NODES
+        spent = placed(program.graph, choices, plans, least.ahead, least.caller, nodes)
         if limit is None or spent.memory.arena_bytes <= limit:
             return replace(spent, ordering=program.ordering, streamed=program.streamed)
         # Live bytes would fit, but no placement within the limit was found.
@@ -84,7 +84,7 @@ def finished(least: Draft, limit: int | None = None, scratch_bytes: int | None =
     return program
 
 
-def _placed(
+def placed(
     graph: Graph,
     choices: Sequence[Choice],
     plans: Sequence[KernelPlan],
@@ -92,6 +92,7 @@ def _placed(
     caller: frozenset[str],
     nodes: int | None = None,
 ) -> Program:
+    """The program with these plans; `nodes` as for `plan_memory`."""
     layout = lay_out(graph, plans, ahead, caller)
     unit = max((plan.alignment for plan in plans), default=ALIGNMENT)
     buffers = tuple(buffer.in_units(unit) for buffer in layout.buffers)

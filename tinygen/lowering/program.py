@@ -111,6 +111,11 @@ class Program:
     ported: Mapping[str, tuple[str, int]] = field(default_factory=dict)
 
     @property
+    def packed(self) -> tuple[str, ...]:
+        """Tensors of packed codes."""
+        return tuple(name for name, tensor in self.graph.tensors.items() if tensor.code_bits)
+
+    @property
     def state_bytes(self) -> int:
         """Bytes of states, without thresholds, which invocations do not change."""
         return sum(self.graph.tensors[state.tensor].nbytes for state in self.graph.states if not state.threshold)

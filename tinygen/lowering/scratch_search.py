@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
+from typing import Protocol
 
+from tinygen.ir.ops.base import Node
 from tinygen.lowering.lifetimes import live_bytes
+from tinygen.lowering.planner import aligned
 from tinygen.lowering.program import Program
+from tinygen.lowering.scratch import CALL_CYCLES, QUICK, balanced, price
 
 
 class Prefer(StrEnum):
@@ -18,66 +23,89 @@ class Prefer(StrEnum):
     SPEED = "speed"
 
 
-_WORTH = {Prefer.RAM: 2.0, Prefer.BALANCE: 0.5, Prefer.SPEED: 0.02}
+_WORTH = {Prefer.RAM: 2.0, Prefer.SPEED: QUICK}
 """By how many per cent cycles may rise for an arena that is one per cent smaller."""
-_SHARES = (1.0, 1.05, 1.1, 1.15, 1.2, 1.25, 1.35, 1.5, 1.75, 2.0, 2.5, 3.0)
-"""Arenas that are tried, as multiples of the bytes of activations alone."""
 _DECIDES = 1.02
 """From here on scratch decides the arena."""
 
-_SLOWER = 1.05
-"""What a smaller arena may cost where neither is preferred."""
-
-Lowered = Callable[[Mapping[str, int], int], Program]
-"""Gives the program for (bytes of scratch by layer, largest arena); that may be larger where nothing else is found."""
+_CLOSE = 1.05
+"""Programs so little slower than the fastest kernels are taken without a search, where scratch does not decide."""
 
 
-def preferred(first: Program, prefer: Prefer, lowered: Lowered) -> Program:
-    """Of programs with more or less scratch the one with the best product of cycles and arena.
+_APART = 1.02
+"""Arenas that are closer to each other count as one."""
 
-    A balanced one is no slower than the first by more than a twentieth, and neither its arena nor its flash is larger.
+
+class Lowered(Protocol):
+    """Gives the program for (bytes of scratch by layer, largest arena); that may be larger where nothing else is found.
+
+    Activations are packed where that makes the arena smaller, or not at all. Without arguments, the fastest kernels
+    and a little more than the least arena.
+    """
+
+    def __call__(
+        self, rooms: Mapping[str, int] | None = None, arena: int | None = None, *, packs: bool = True
+    ) -> Program: ...
+
+
+Sizes = Callable[[Node], Collection[int]]
+"""Gives the bytes of scratch that the plans for a layer need."""
+
+
+def preferred(first: Program, fastest: float, prefer: Prefer, lowered: Lowered, sizes: Sizes) -> Program:
+    """Of programs with more or less scratch and packing, the one with the best product of cycles and arena.
+
+    A balanced one is the smallest that is slower by a twentieth at most than the one that speed prefers, and takes no
+    more flash than both the first and that one.
 
     Args:
-        first: with the fastest kernels.
+        first: with the fastest kernels, packed where that makes the arena smaller.
+        fastest: cycles of the kernels with all the scratch that helps them, nothing packed.
         prefer: how much the arena counts.
-        lowered: gives others.
+        lowered, sizes: give others.
     """
-    bare = live_without_scratch(first)
-    peak, arena = max(bare, default=0), first.memory.arena_bytes
-    if prefer != Prefer.SPEED and arena <= _DECIDES * peak:
+    decides = first.memory.arena_bytes > _DECIDES * max(live_without_scratch(first), default=0)
+    if prefer != Prefer.SPEED and not decides and cycles_of(first) <= _CLOSE * fastest:
         return first
-    tried = [size for size in _arenas(peak) if prefer == Prefer.SPEED or size < arena]
-    others = [lowered(rooms(first, bare, size), size) for size in tried]
-    if prefer == Prefer.BALANCE:
-        others = [one for one in others if _is_no_worse(one, first)]
-    return min([first, *others], key=lambda one: _price(one, prefer))
+    found = ways(first, lowered, sizes)
+    if prefer != Prefer.BALANCE:
+        return min(found, key=lambda one: price(_cost(one), _WORTH[prefer]))
+    flash = max(flash_of(one) for one in (first, min(found, key=lambda one: price(_cost(one), QUICK))))
+    return balanced([one for one in found if flash_of(one) <= flash], _cost)
 
 
-def _is_no_worse(one: Program, first: Program) -> bool:
-    slower = cycles_of(one) > _SLOWER * cycles_of(first)
-    return not slower and flash_of(one) <= flash_of(first) and one.memory.arena_bytes <= first.memory.arena_bytes
+def with_little(found: Sequence[Program]) -> Program:
+    """Of programs the one that is preferred where RAM matters more than cycles."""
+    return min(found, key=lambda one: price(_cost(one), _WORTH[Prefer.RAM]))
 
 
-def within(first: Program, limit: int, lowered: Lowered) -> Iterator[Program]:
-    """Programs whose kernels have the scratch that there is within a limit; each is within it.
+def ways(first: Program, lowered: Lowered, sizes: Sizes) -> list[Program]:
+    """Programs for all arenas in which a layer has room for another plan, with and without packed activations.
 
-    Args:
-        first: any program of the network.
-        limit: of the arena.
-        lowered: as above.
+    They depend on no limit: of those within one, the fastest is never slower if the limit is larger.
     """
-    bare = live_without_scratch(first)
-    peak = max(bare, default=0)
-    arenas = [limit, *(arena for arena in _arenas(peak) if arena < limit)]
-    found = (lowered(rooms(first, bare, arena), arena) for arena in arenas)
-    return (one for one in found if one.memory.arena_bytes <= limit)
+    bases = [(True, first), *([(False, lowered(packs=False))] if first.packed else [])]
+    lives = [live_without_scratch(base) for _, base in bases]
+    tried = {
+        live + aligned(size)
+        for (_, base), bare in zip(bases, lives, strict=True)
+        for step, live in zip(base.steps, bare, strict=False)
+        for size in sizes(step.node)
+    }
+    found = [base for _, base in bases]
+    for (packs, base), bare in zip(bases, lives, strict=True):
+        least = max(bare, default=0)
+        found += [lowered(rooms(base, bare, size), size, packs=packs) for size in _apart({least, *tried}, least)]
+    return found
 
 
-def smallest(first: Program, lowered: Lowered) -> Program:
-    """The program with the least scratch, whatever it costs."""
-    bare = live_without_scratch(first)
-    peak = max(bare, default=0)
-    return min([first, lowered(rooms(first, bare, peak), peak)], key=lambda one: one.memory.arena_bytes)
+def _apart(sizes: Collection[int], least: int) -> Iterator[int]:
+    """Those from the least on, of close ones the largest."""
+    return iter({int(math.log(size / least, _APART)): size for size in sorted(sizes) if size >= least > 0}.values())
+
+
+def _cost(program: Program) -> tuple[float, int]:
+    return cycles_of(program), program.memory.arena_bytes
 
 
 def live_without_scratch(program: Program) -> list[int]:
@@ -92,17 +120,10 @@ def rooms(program: Program, bare: list[int], arena: int) -> dict[str, int]:
 
 
 def cycles_of(program: Program) -> float:
-    return sum(step.plan.cycles for step in program.steps)
+    """Of an inference, calls of layers included."""
+    return sum(step.plan.cycles for step in program.steps) + CALL_CYCLES * len(program.layers)
 
 
 def flash_of(program: Program) -> int:
     """Bytes of weights, those that are instructions included."""
     return sum(step.plan.weight_bytes + step.plan.code_bytes for step in program.steps)
-
-
-def _arenas(peak: int) -> Iterator[int]:
-    return (int(peak * share) for share in _SHARES)
-
-
-def _price(program: Program, prefer: Prefer) -> float:
-    return float(cycles_of(program) * max(program.memory.arena_bytes, 1) ** _WORTH[prefer])

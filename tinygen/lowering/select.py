@@ -191,6 +191,11 @@ def alternatives(node: Node, family: str, isa: Collection[str], *, coded: bool) 
     raise _no_kernel(node, family, isa)
 
 
+def scratch_sizes(node: Node, family: str, isa: Collection[str]) -> set[int]:
+    """Bytes of scratch of all plans for a node."""
+    return {plan.scratch_bytes for turn in _turns(node, family, isa) for choice in turn for plan in choice.variants}
+
+
 def choose_named(node: Node, name: str, isa: Collection[str]) -> Choice | None:
     """The kernel of that name; None where it does not match."""
     for kernel in kernels_of(type(node.op)):

@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from heapq import heapify, heappop, heappush
 from typing import Any
 
 from tinygen.errors import FitError
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.base import Node
 from tinygen.lowering.lifetimes import Ahead, live_bytes
-from tinygen.lowering.place import Draft, draft, least_scratch
+from tinygen.lowering.place import TRY_NODES, Draft, draft, finished, least_scratch, placed
 from tinygen.lowering.plan import KernelPlan
-from tinygen.lowering.program import Streamed
-from tinygen.lowering.scratch import spend_scratch
+from tinygen.lowering.program import Program, Streamed
+from tinygen.lowering.scratch import CALL_CYCLES, spend_scratch
 from tinygen.lowering.select import Choice
 from tinygen.passes.stages import Stage, find_stages
 from tinygen.passes.stripe_stage import stripe_stage
 
 Chooser = Callable[[Node], Choice]
 
-_CALL_CYCLES = 60
-"""Of a call, its arguments and its observer: what makes many small stripes dearer than few large ones."""
 _STAGES = 64
 """Ends of the stage that are tried, those with the smallest tensor there."""
 _WORK = 100_000
 """Operators in all that is tried: about five seconds."""
+_PLACED = 100
+"""Memory plans that are made for a limit."""
+_STEP = 1.05
+"""Between the arenas that are tried."""
 _NEAR = 1.02
 """Arenas this close to the smallest count as equal, and the cheapest of them is taken."""
 
@@ -53,74 +57,117 @@ class Streaming:
         return replace(self, arena_bytes=arena, scratch_bytes=scratch)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Candidate:
     """A way to compute the stage.
 
     Attributes:
         streamed: its description for reports.
-        peak: largest live bytes of a step, with the least scratch.
-        cycles: with the scratch that it would get.
+        live: bytes at each step, with the least scratch.
     """
 
     graph: Graph
     choices: list[Choice]
     ahead: Ahead
     streamed: Streamed
-    peak: int
-    cycles: float
+    live: list[int]
+
+    @property
+    def peak(self) -> int:
+        return max(self.live, default=0)
+
+    def plans(self, size: int) -> list[KernelPlan]:
+        """With the scratch that live bytes of this size leave."""
+        return spend_scratch(self.choices, self.live, size)
+
+    def cycles(self, size: int) -> float:
+        return sum(plan.cycles + (0 if plan.is_alias else CALL_CYCLES) for plan in self.plans(size))
+
+    def draft(self, caller: frozenset[str]) -> Draft:
+        found = draft(self.graph, self.choices, self.ahead, caller)
+        return replace(found, program=replace(found.program, streamed=self.streamed))
+
+    def placed(self, size: int, caller: frozenset[str]) -> Program:
+        plans = self.plans(size)
+        if size == self.peak and plans == least_scratch(self.choices):
+            return self.draft(caller).program
+        found = placed(self.graph, self.choices, plans, self.ahead, caller, TRY_NODES)
+        return replace(found, streamed=self.streamed)
 
 
-def stream(whole: Draft, wanted: Streaming, choose: Chooser, packed: Draft | None = None) -> Draft:
-    """The same network with its first stage in stripes, if that is wanted and helps.
-
-    Arenas are compared with the least scratch, cycles with the scratch that fits the limit.
+def stream(whole: Draft, wanted: Streaming, choose: Chooser) -> Program:
+    """The same network with its first stage in stripes, if that helps; with scratch assigned.
 
     Args:
         whole: the program without stripes.
         wanted: the aim.
         choose: gives a node its kernel.
-        packed: the program of a build without a limit, for the error alone.
 
     Raises:
         FitError: nothing found fits the arena; the error says how small it can be.
     """
-    limit = wanted.arena_bytes
-    if limit is not None and whole.arena_bytes <= limit:
-        return whole
-    best = whole
-    for candidate in _ranked(_candidates(whole, _remembering(choose), limit), wanted):
-        placed = draft(candidate.graph, candidate.choices, candidate.ahead, whole.caller)
-        if placed.arena_bytes < best.arena_bytes:
-            best = replace(placed, program=replace(placed.program, streamed=candidate.streamed))
-        if limit is None or best.arena_bytes <= limit:
-            return best
-    if limit is None:
-        return whole
-    plain = min(one.arena_bytes for one in (whole, packed or whole))
-    smallest = min(best.arena_bytes, plain)
-    how = "in stripes" if smallest < plain else "and stripes do not help"
+    candidates = _candidates(whole, _remembering(choose))
+    if wanted.arena_bytes is not None:
+        return _fastest(whole, candidates, wanted.arena_bytes)
+    best = next((candidate.draft(whole.caller) for candidate in _smallest(candidates, wanted)), whole)
+    if best.arena_bytes >= whole.arena_bytes:
+        best = whole
+    # Scratch only gets what is free in the smallest arena.
+    scratch = wanted.scratch_bytes
+    return finished(best, best.arena_bytes if scratch is None else None, scratch)
+
+
+def _smallest(candidates: Sequence[_Candidate], wanted: Streaming) -> list[_Candidate]:
+    """Those with the smallest peak, the fastest first."""
+    allowed = [c for c in candidates if c.streamed.recomputed_macs <= wanted.recompute * c.streamed.macs]
+    least = min((c.peak for c in allowed), default=0)
+    return sorted((c for c in allowed if c.peak <= least * _NEAR), key=lambda c: (c.cycles(c.peak), c.peak))
+
+
+def _fastest(whole: Draft, candidates: Sequence[_Candidate], limit: int) -> Program:
+    """The fastest within a limit, among all candidates with the scratch that arenas of some sizes leave.
+
+    The sizes do not depend on the limit, so that a larger one never gives a slower program.
+    """
+    given = max(live_bytes(whole.program.graph, least_scratch(whole.choices), caller=whole.caller), default=0)
+    waiting = [
+        (candidate.cycles(size), index, size)
+        for index, candidate in enumerate(candidates)
+        if candidate.peak <= limit and (size := _size_below(limit + 1, given, candidate.peak))
+    ]
+    heapify(waiting)
+    for _ in range(_PLACED):
+        if not waiting:
+            break
+        _, index, size = heappop(waiting)
+        candidate = candidates[index]
+        program = candidate.placed(size, whole.caller)
+        if program.memory.arena_bytes <= limit:
+            return program
+        if size > candidate.peak:
+            size = _size_below(size, given, candidate.peak)
+            heappush(waiting, (candidate.cycles(size), index, size))
+    best = min(candidates, key=lambda c: c.peak, default=None)
+    least = whole if best is None else best.draft(whole.caller)
+    smallest = min(least.arena_bytes, whole.arena_bytes)
+    if least.arena_bytes <= limit:
+        return finished(least, least.arena_bytes)
     raise FitError(
-        f"the arena does not fit {limit:,} bytes: {plain:,} without a limit, {smallest:,} at best {how}",
+        f"the arena does not fit {limit:,} bytes: {smallest:,} in stripes",
         where=whole.program.graph.name,
-        fix="Take a model with smaller activations or input, or a board with more RAM.",
         excess={"arena": smallest - limit},
     )
 
 
-def _ranked(candidates: Sequence[_Candidate], wanted: Streaming) -> list[_Candidate]:
-    """Candidates, the most promising first."""
-    if wanted.arena_bytes is not None:
-        fitting = [c for c in candidates if c.peak <= wanted.arena_bytes]
-        smallest = sorted(candidates, key=lambda c: (c.peak, c.cycles))[:1]
-        return sorted(fitting, key=lambda c: (c.cycles, c.peak))[:20] + smallest
-    allowed = [c for c in candidates if c.streamed.recomputed_macs <= wanted.recompute * c.streamed.macs]
-    least = min((c.peak for c in allowed), default=0)
-    near = [c for c in allowed if c.peak <= least * _NEAR]
-    return sorted(near, key=lambda c: (c.cycles, c.peak))
+def _size_below(limit: int, given: int, peak: int) -> int:
+    """The largest of the sizes that are tried below a limit; the peak itself is one."""
+    step = math.floor(math.log(limit / given, _STEP)) + 1
+    while (size := int(given * _STEP**step)) >= limit:
+        step -= 1
+    return max(size, peak)
 
 
-def _candidates(whole: Draft, choose: Chooser, limit: int | None) -> list[_Candidate]:
+def _candidates(whole: Draft, choose: Chooser) -> list[_Candidate]:
     """Every stage with every useful height of stripes that lowers the peak of live bytes; as many as `work` allows."""
     graph, plans = whole.program.graph, least_scratch(whole.choices)
     if graph.is_stream:
@@ -135,7 +182,7 @@ def _candidates(whole: Draft, choose: Chooser, limit: int | None) -> list[_Candi
     # Few stripes of few operators first: if work runs out, only the most expensive candidates are missing.
     for stage, height in sorted(ways, key=lambda way: (_operators(graph, *way), way[0].end)):
         for keep in (True, False):
-            candidate = _candidate(whole, stage, height, keep, choose, limit) if work > 0 else None
+            candidate = _candidate(whole, stage, height, keep, choose) if work > 0 else None
             if candidate is not None:
                 work -= len(candidate.choices)
                 found.append(candidate)
@@ -161,9 +208,7 @@ def _peak_behind(graph: Graph, plans: Sequence[KernelPlan], stage: Stage, caller
     return max(live_bytes(behind, plans[stage.end :], caller=caller), default=0)
 
 
-def _candidate(
-    whole: Draft, stage: Stage, height: int, keep: bool, choose: Chooser, limit: int | None
-) -> _Candidate | None:
+def _candidate(whole: Draft, stage: Stage, height: int, keep: bool, choose: Chooser) -> _Candidate | None:
     graph = whole.program.graph
     striped = stripe_stage(graph, stage, height, keep=keep)
     if striped is None:
@@ -182,10 +227,7 @@ def _candidate(
         arena_bytes_before=whole.arena_bytes,
     )
     live = live_bytes(striped.graph, least_scratch(choices), ahead, whole.caller)
-    peak = max(live, default=0)
-    plans = spend_scratch(choices, live, peak if limit is None else limit)
-    cycles = sum(plan.cycles + (0 if plan.is_alias else _CALL_CYCLES) for plan in plans)
-    return _Candidate(striped.graph, choices, ahead, streamed, peak, cycles)
+    return _Candidate(striped.graph, choices, ahead, streamed, live)
 
 
 def _remembering(choose: Chooser) -> Chooser:

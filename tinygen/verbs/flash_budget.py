@@ -282,6 +282,7 @@ class _Search:
         self.step("measuring kernels", 0, count + 1)
         self._measure({})
         self.measured.streaming = self.streaming
+        count = max((len(layer.kernels) for layer in self.layers), default=1)
         for which in range(count):
             self.step("measuring kernels", which + 1, count + 1)
             wanted = {i: which for i, layer in enumerate(self.layers) if which < len(layer.kernels)}
@@ -322,14 +323,31 @@ class _Search:
 
         A layer takes more code and more cycles in stripes. Whether stripes need less memory, and how much of it is free
         for scratch, depends on the kernels: if each firmware chose for itself, layers of one would say nothing about
-        those of another. Stripes are those of the compact kernels; scratch reaches as far as the usual build's arena.
+        those of another. Within a limit of the arena, both are those of the build without a limit of flash: its kernels
+        fit, so others are measured beside them. The smallest arena has the stripes of the compact kernels, and scratch
+        reaches as far as the usual build's arena.
         """
+        usual = self.maker.lowered(streaming)
+        if streaming.arena_bytes is not None:
+            self._begin_with(usual)
+            self.streaming = replace(streaming, striped=any(one.streamed is not None for one in usual.programs))
+            return
         compact = self.maker.lowered(streaming, kernels=self._names({}))
         striped = any(one.streamed is not None for one in compact.programs)
-        scratch = None
-        if streaming.arena_bytes is None:
-            scratch = max(compact.arena_bytes, self.maker.lowered(streaming).arena_bytes)
+        scratch = max(compact.arena_bytes, usual.arena_bytes)
         self.streaming = replace(streaming, striped=striped, scratch_bytes=scratch)
+
+    def _begin_with(self, program: NetworkProgram) -> None:
+        """Takes the program's kernels instead of the compact ones where one layer's other kernels are measured."""
+        kernels = {
+            (number, _name_of(layer)): layer.step.kernel.name
+            for number, one in enumerate(program.programs)
+            for layer in all_layers(one)
+        }
+        for index, layer in enumerate(self.layers):
+            name = kernels.get((layer.switch, layer.name), layer.kernels[layer.compact])
+            names = layer.kernels if name in layer.kernels else (*layer.kernels, name)
+            self.layers[index] = layer._replace(kernels=names, compact=names.index(name))
 
     def _record(self, wanted: Mapping[int, int], compiled: Compiled) -> None:
         parts, cycles = self._parts(compiled), self._cycles(compiled)
