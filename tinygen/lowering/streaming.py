@@ -16,6 +16,7 @@ from tinygen.lowering.place import TRY_NODES, Draft, draft, finished, least_scra
 from tinygen.lowering.plan import KernelPlan
 from tinygen.lowering.program import Program, Streamed
 from tinygen.lowering.scratch import CALL_CYCLES, spend_scratch
+from tinygen.lowering.scratch_search import cycles_of
 from tinygen.lowering.select import Choice
 from tinygen.passes.stages import Stage, find_stages
 from tinygen.passes.stripe_stage import stripe_stage
@@ -107,8 +108,20 @@ def stream(whole: Draft, wanted: Streaming, choose: Chooser) -> Program:
         FitError: nothing found fits the arena; the error says how small it can be.
     """
     candidates = _candidates(whole, _remembering(choose))
-    if wanted.arena_bytes is not None:
-        return _fastest(whole, candidates, wanted.arena_bytes)
+    least, limit = _least(whole, candidates, wanted), wanted.arena_bytes
+    if limit is None:
+        return least
+    found = [least] if least.memory.arena_bytes <= limit else []
+    try:
+        found.append(_fastest(whole, candidates, limit))
+    except FitError:
+        if not found:
+            raise
+    return min(found, key=cycles_of)
+
+
+def _least(whole: Draft, candidates: Sequence[_Candidate], wanted: Streaming) -> Program:
+    """The program with the smallest arena."""
     best = next((candidate.draft(whole.caller) for candidate in _smallest(candidates, wanted)), whole)
     if best.arena_bytes >= whole.arena_bytes:
         best = whole
