@@ -103,7 +103,7 @@ def lower_network(
     code_bytes: int = CODE_BYTES,
     io: Io = Io.ARENA,
     kernels: Sequence[Mapping[str, str]] | None = None,
-    prefer: Prefer = Prefer.BALANCE,
+    prefer: Prefer | None = Prefer.BALANCE,
 ) -> NetworkProgram:
     """Lowers every switch; arguments and errors are those of `lower`.
 

@@ -251,7 +251,7 @@ class _Job(Job):
             return None
         # Lowered again from the source: a switch alone shares no codes.
         networks = [Network.of(simplify(switch.graph)) for switch in self.source]
-        apart = [self.lowered(self.options.streaming, network) for network in networks]
+        apart = [self.as_switch(network) for network in networks]
         return describe_network(program, emitted, self.source, apart)
 
     def smaller(self, wanted: Streaming, error: FitError) -> NetworkProgram:

@@ -92,7 +92,13 @@ class Job:
                 return least
         return self._lowered(streaming, network, kernels)
 
-    def _lowered(self, streaming: Streaming | None, network: Network | None, kernels: Kernels | None) -> NetworkProgram:
+    def as_switch(self, network: Network) -> NetworkProgram:
+        """Lowers a network alone, by the rules for a switch of several: nothing is preferred."""
+        return self._lowered(self.options.streaming, network, None, searched=False)
+
+    def _lowered(
+        self, streaming: Streaming | None, network: Network | None, kernels: Kernels | None, *, searched: bool = True
+    ) -> NetworkProgram:
         # Half of a board's flash, at most, for weights as code.
         given = dict(self.options.layer_kernels)
         code = CODE_BYTES if self.board.is_host else self.board.flash_bytes // 2
@@ -104,7 +110,7 @@ class Job:
             streaming=streaming,
             code_bytes=code,
             io=Io(self.options.io),
-            prefer=Prefer(self.options.prefer),
+            prefer=Prefer(self.options.prefer) if searched else None,
             kernels=[given] * len((network or self.network).switches) if given else kernels,
         )
 
