@@ -36,6 +36,12 @@ TG_BITS_INLINE uint32_t tg_half_add(uint32_t *sum, uint32_t a)
     return carry;
 }
 
+/* Columns of the carry of a + b + c alone. */
+TG_BITS_INLINE uint32_t tg_carry(uint32_t a, uint32_t b, uint32_t c)
+{
+    return (a & b) | (c & (a | b));
+}
+
 /* Bit `bit` of x in all columns. */
 TG_BITS_INLINE uint32_t tg_extend_bit(uint32_t x, int32_t bit)
 {
