@@ -16,14 +16,14 @@ from tests.support.host_batch import run_on_host
 from tests.support.integer_layers import BINARY, INT8, INT32, OUTPUTS, TERNARY, Layer, affine, codebook, levels
 from tests.support.shares import one_in
 from tests.targets.tools import requires_tool
-from tinygen.bench.case import case_of
-from tinygen.bench.measure import Job, measure
-from tinygen.frontends.memory import MemoryModel
+from tinygen.bench.bare_models import BareModels
 from tinygen.ir.encodings import Codebook
 from tinygen.ir.interpreter import evaluate
 from tinygen.lowering import lower as lowering
 from tinygen.lowering.kernels.conv.shift_add import product
 from tinygen.lowering.plan import registered_kernels
+from tinygen.targets.bare_cores import bare_cores
+from tinygen.targets.toolchain import find_toolchain
 
 WEIGHTS = (BINARY, TERNARY, POWERS, levels(2, True), levels(3, True), levels(4, True), codebook(4), codebook(16))
 CONV, DENSE = "conv_2d_tables", "fully_connected_tables"
@@ -239,8 +239,9 @@ def test_the_estimate_is_what_the_core_takes(compiler: str) -> None:
     """Of one pixel, as a wake word's network has in each step, where int8's kernel takes about as long."""
     two = levels(2)
     layer = layers.conv("step", (7, 1, 48), 48, (7, 1), x=two, w=levels(2, True), y=two, same=False)
-    case = case_of("estimates", "step", MemoryModel(layer.graph, "one step"))
-    row = measure(Job(case, "compact", compiler, "esp32c3-core"))
-    (chosen,) = lowering.lower(layer.graph, family="compact", isa=("c99", "scalar")).layers
+    program = lowering.lower(layer.graph, family="compact", isa=("c99", "scalar"), prefer=None)
+    board = bare_cores()["esp32c3-core"]
+    (chosen,) = program.layers
     assert chosen.kernel.name == CONV
-    assert chosen.plan.cycles == pytest.approx(row["cycles_predicted"], rel=0.04)
+    took = BareModels([program], board, find_toolchain(compiler, board)).run(0, layer.feeds[0]).cycles
+    assert chosen.plan.cycles == pytest.approx(took, rel=0.04)

@@ -199,7 +199,7 @@ def limited(
         found = [with_little(found)]
     quickest = min(map(cycles_of, found), default=0.0)
     error = None
-    # Stripes are never faster than the fastest kernels with all the scratch that helps them.
+    # The search for stripes takes long. That some are predicted to be faster than all rows at once is left.
     if streaming.striped is not False and not any(cycles_of(one) <= quickest for one in _fitting(found, limit)):
         striped, error = _striped(chosen, library, streaming, io)
         if striped is None and plain is not None and not _fitting(found, limit):

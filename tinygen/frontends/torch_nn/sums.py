@@ -18,8 +18,8 @@ from tinygen.ir.encodings import WORD_BITS, Binary
 from tinygen.ir.ops import integer_mac
 from tinygen.ir.ops.integer_add import IntegerAdd
 
-_NEAR = Fraction(1, 2**24)
-"""Multipliers whose ratio is this near to the exact one, relative to it, are within float32's rounding of a product."""
+_NEAR = Fraction(1, 2**26)
+"""Multipliers whose ratio is this near to the exact one, relative to it, are below float32's rounding (2**-24)."""
 _LIMIT = 2**31 - 2
 _UNITS = 2**29
 """So many units the largest sum has where the factors need a shift."""
@@ -29,7 +29,7 @@ _UNITS = 2**29
 class Factors:
     """A common scale of one channel's two operands: unit * ((first * a + second * b + half) >> shift) is their sum.
 
-    Without a shift the error is within 2**-24 of the operands' magnitudes, and zero if the ratio of scales is that of
+    Without a shift the error is within 2**-26 of the operands' magnitudes, and zero if the ratio of scales is that of
     small integers (1, above all). With a shift it is within two units: 2**-28 of the largest sum that can occur.
     """
 
