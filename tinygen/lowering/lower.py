@@ -19,7 +19,7 @@ from tinygen.lowering.order import best_order
 from tinygen.lowering.packed_activations import pack_activations
 from tinygen.lowering.place import Draft, draft, finished, least_scratch
 from tinygen.lowering.program import Io, Ordering, Program
-from tinygen.lowering.scratch_search import Lowered, Prefer, cycles_of, preferred, ways, with_little
+from tinygen.lowering.scratch_search import Lowered, Prefer, best, cycles_of, preferred, ways
 from tinygen.lowering.select import Choice, Family, choose, choose_named, choose_without_code, flash_of, scratch_sizes
 from tinygen.lowering.streaming import Streaming, stream
 from tinygen.lowering.vendor import VendorLibrary
@@ -196,7 +196,7 @@ def limited(
     if not streaming.striped:
         found = _whole(chosen, coded, library, io) + ([] if plain is None else _whole(plain, (), None, io))
     if limit is None and found:
-        found = [with_little(found)]
+        found = [best(found, Prefer.RAM)]
     quickest = min(map(cycles_of, found), default=0.0)
     error = None
     # The search for stripes takes long. That some are predicted to be faster than all rows at once is left.

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
 
 from tinygen.lowering.plan import KernelPlan
 from tinygen.lowering.planner import aligned
@@ -12,31 +11,12 @@ from tinygen.lowering.select import Choice
 _GROWTH = 0.125
 _GROWTH_BYTES = 2048
 _CLOSE = 1.03
-QUICK = 0.05
-"""By how many per cent cycles must fall for an arena that is one per cent larger, where speed is preferred."""
 CALL_CYCLES = 60
 """Of a call, its arguments and its observer: what makes many small stripes dearer than few large ones."""
-_SLOWER = 1.05
-"""What a smaller arena may cost where neither is preferred."""
-
-_Way = TypeVar("_Way")
-
 
 def price(cost: tuple[float, int], worth: float) -> float:
     """Of (cycles, bytes of the arena): so that an arena one per cent smaller is worth `worth` per cent of cycles."""
     return float(cost[0] * max(cost[1], 1) ** worth)
-
-
-def balanced(ways: Sequence[_Way], cost: Callable[[_Way], tuple[float, int]]) -> _Way:
-    """Of ways to spend scratch that with the smallest arena that is not slower than the one preferred for speed by more
-    than a twentieth.
-
-    Args:
-        ways: at least one.
-        cost: cycles, bytes of the arena.
-    """
-    quick = min(map(cost, ways), key=lambda one: price(one, QUICK))
-    return min((way for way in ways if cost(way)[0] <= _SLOWER * quick[0]), key=lambda way: cost(way)[::-1])
 
 
 def budget_without_limit(peak: int) -> int:

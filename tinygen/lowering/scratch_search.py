@@ -12,7 +12,7 @@ from tinygen.ir.ops.base import Node
 from tinygen.lowering.lifetimes import live_bytes
 from tinygen.lowering.planner import aligned
 from tinygen.lowering.program import Program
-from tinygen.lowering.scratch import CALL_CYCLES, QUICK, balanced, price
+from tinygen.lowering.scratch import CALL_CYCLES, price
 
 
 class Prefer(StrEnum):
@@ -23,7 +23,7 @@ class Prefer(StrEnum):
     SPEED = "speed"
 
 
-_WORTH = {Prefer.RAM: 2.0, Prefer.SPEED: QUICK}
+_WORTH = {Prefer.RAM: 2.0, Prefer.BALANCE: 0.5, Prefer.SPEED: 0.05}
 """By how many per cent cycles may rise for an arena that is one per cent smaller."""
 _DECIDES = 1.02
 """From here on scratch decides the arena."""
@@ -53,10 +53,8 @@ Sizes = Callable[[Node], Collection[int]]
 
 
 def preferred(first: Program, fastest: float, prefer: Prefer, lowered: Lowered, sizes: Sizes) -> Program:
-    """Of programs with more or less scratch and packing, the one with the best product of cycles and arena.
-
-    A balanced one is the smallest that is slower by a twentieth at most than the one that speed prefers, and takes no
-    more flash than both the first and that one.
+    """Of programs with more or less scratch and packing, the one with the best product of cycles and arena; a balanced
+    one takes no more flash than the first.
 
     Args:
         first: with the fastest kernels, packed where that makes the arena smaller.
@@ -68,15 +66,14 @@ def preferred(first: Program, fastest: float, prefer: Prefer, lowered: Lowered, 
     if prefer != Prefer.SPEED and not decides and cycles_of(first) <= _CLOSE * fastest:
         return first
     found = ways(first, lowered, sizes)
-    if prefer != Prefer.BALANCE:
-        return min(found, key=lambda one: price(_cost(one), _WORTH[prefer]))
-    flash = max(flash_of(one) for one in (first, min(found, key=lambda one: price(_cost(one), QUICK))))
-    return balanced([one for one in found if flash_of(one) <= flash], _cost)
+    if prefer == Prefer.BALANCE:
+        found = [one for one in found if flash_of(one) <= flash_of(first)]
+    return best(found, prefer)
 
 
-def with_little(found: Sequence[Program]) -> Program:
-    """Of programs the one that is preferred where RAM matters more than cycles."""
-    return min(found, key=lambda one: price(_cost(one), _WORTH[Prefer.RAM]))
+def best(found: Sequence[Program], prefer: Prefer) -> Program:
+    """Of programs the one that is preferred."""
+    return min(found, key=lambda one: price(_cost(one), _WORTH[prefer]))
 
 
 def ways(first: Program, lowered: Lowered, sizes: Sizes) -> list[Program]:
