@@ -13,6 +13,7 @@ from tinygen.emit.ctext import array_lines, candidates, comment_safe, struct_lin
 from tinygen.emit.enumerators import Enumerators
 from tinygen.emit.sharing import ArrayKey, array_key, array_users
 from tinygen.emit.templates import environment
+from tinygen.ir.ops.base import Node
 from tinygen.lowering.ctypes import ctype
 from tinygen.lowering.network import NetworkProgram
 from tinygen.lowering.plan import Constant, Field, KernelPlan
@@ -99,22 +100,12 @@ class KernelWriter:
     ) -> tuple[list[str], list[str]]:
         """(declarations, arguments) in call order: operands, packed constants, results, scratch."""
         node, plan = step.node, step.plan
-        shared_in = {source for source, _ in plan.inplace}
-        shared_out = {target for _, target in plan.inplace}
-        declarations, arguments = [], []
-        for name, index in plan.operands:
-            kind = ctype(node.input(index).memory_dtype)
-            restrict = "" if index in shared_in else "restrict "
-            declarations.append(f"const {kind} *{restrict}{name}")
-            arguments.append(symbols.get(name) or enumerators.address(node.input(index).name))
-        for constant in plan.constants:
-            declarations.append(f"const {self._element(constant)} *restrict {constant.name}")
-            arguments.append(symbols[constant.name])
-        for name, index in plan.results:
-            kind = ctype(node.outputs[index].memory_dtype)
-            restrict = "" if index in shared_out else "restrict "
-            declarations.append(f"{kind} *{restrict}{name}")
-            arguments.append(enumerators.address(node.outputs[index].name))
+        declarations = self._declared(node, plan)
+        arguments = [
+            *(symbols.get(name) or enumerators.address(node.input(index).name) for name, index in plan.operands),
+            *(symbols[constant.name] for constant in plan.constants),
+            *(enumerators.address(node.outputs[index].name) for _, index in plan.results),
+        ]
         if plan.scratch_bytes:
             declarations.append("void *restrict scratch")
             arguments.append(enumerators.scratch(step))
@@ -123,14 +114,35 @@ class KernelWriter:
             arguments.append(name)
         return declarations, arguments
 
+    def _declared(self, node: Node, plan: KernelPlan) -> list[str]:
+        """Declarations of operands, packed constants and results."""
+        shared_in = {source for source, _ in plan.inplace}
+        shared_out = {target for _, target in plan.inplace}
+        declarations = []
+        for name, index in plan.operands:
+            restrict = "" if index in shared_in else "restrict "
+            declarations.append(f"const {ctype(node.input(index).memory_dtype)} *{restrict}{name}")
+        for constant in plan.constants:
+            declarations.append(f"const {self._element(constant)} *restrict {constant.name}")
+        for name, index in plan.results:
+            restrict = "" if index in shared_out else "restrict "
+            declarations.append(f"{ctype(node.outputs[index].memory_dtype)} *{restrict}{name}")
+        return declarations
+
     def _function(self, plan: KernelPlan, parameters: list[str], branches: list[EmittedBranch]) -> Function:
+        follower = ""
+        if plan.follower is not None:
+            node, own = plan.follower.node, plan.follower.plan
+            follower = self._function(own, [*self._declared(node, own), "int32_t count"], []).name
         # Branch operators of equal names in two switches may have different branches.
-        key = json.dumps([plan.template, plan.context, parameters, repr(branches)], sort_keys=True)
+        key = json.dumps([plan.template, plan.context, parameters, repr(branches), follower], sort_keys=True)
         if key not in self.functions:
-            self.functions[key] = self._written(plan, parameters, branches)
+            self.functions[key] = self._written(plan, parameters, branches, follower)
         return self.functions[key]
 
-    def _written(self, plan: KernelPlan, parameters: list[str], branches: list[EmittedBranch]) -> Function:
+    def _written(
+        self, plan: KernelPlan, parameters: list[str], branches: list[EmittedBranch], follower: str
+    ) -> Function:
         """The function, under the first name such that neither it nor its helpers (whose names begin with
         it) collide; or one of the same text, whose context differs in what its template does not use.
         """
@@ -141,7 +153,8 @@ class KernelWriter:
             if first and name in self._names:
                 continue
             signature = _wrapped(f"void {name}", parameters)
-            context = {**plan.context, **types, "branches": branches, "name": name, "signature": signature}
+            own = {"branches": branches, "follower": follower, "name": name, "signature": signature}
+            context = {**plan.context, **types, **own}
             body = template.render(context).strip() + "\n"
             first = first or body
             if first in self._by_text:

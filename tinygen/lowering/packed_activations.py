@@ -24,7 +24,7 @@ _SLOWER = 0.1
 """Share of the predicted cycles of a layer on bytes: what takes more is another kind of kernel."""
 _NEAR = 1.03
 """Times the smallest peak: what is packed beyond that saves too little."""
-_OF_ALL = 0.04
+_OF_ALL = 0.08
 """Share of the predicted cycles of all layers that they may take more, where one of them exceeds the other share."""
 
 

@@ -73,6 +73,19 @@ class VendorCall:
 
 
 @dataclass(frozen=True, eq=False)
+class Follower:
+    """A kernel that another one calls for each block of its outputs, so that these are never stored whole.
+
+    Attributes:
+        node: its layer.
+        plan: of any number of pixels, the last argument of its C function.
+    """
+
+    node: Node
+    plan: KernelPlan
+
+
+@dataclass(frozen=True, eq=False)
 class KernelPlan:
     """How one layer is computed.
 
@@ -100,6 +113,7 @@ class KernelPlan:
         library: the vendor's function that does the work; then `scratch_bytes` is asked of the library.
         alignment: of buffers, constants and scratch, in bytes.
         mixed_bytes: of scratch, those that hold mixed weights of experts.
+        follower: what it calls for each block of outputs, by the template value `follower`.
     """
 
     template: str
@@ -121,6 +135,7 @@ class KernelPlan:
     library: VendorCall | None = None
     alignment: int = 8
     mixed_bytes: int = 0
+    follower: Follower | None = None
 
     @property
     def on_armv6m(self) -> KernelPlan:

@@ -14,6 +14,7 @@ _CLOSE = 1.03
 CALL_CYCLES = 60
 """Of a call, its arguments and its observer: what makes many small stripes dearer than few large ones."""
 
+
 def price(cost: tuple[float, int], worth: float) -> float:
     """Of (cycles, bytes of the arena): so that an arena one per cent smaller is worth `worth` per cent of cycles."""
     return float(cost[0] * max(cost[1], 1) ** worth)

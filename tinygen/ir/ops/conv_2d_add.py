@@ -1,17 +1,18 @@
-"""CONV_2D fused with the ADD that reads its output; made by lowering only."""
+"""CONV_2D fused with the sum that reads its output; made by lowering only."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar
 
 import numpy as np
 
-from tinygen.ir.encodings import Affine
+from tinygen.ir.encodings import IntegerEncoding
 from tinygen.ir.ops.base import Node, Stripe
 from tinygen.ir.ops.binary import Add
 from tinygen.ir.ops.conv_2d import Conv2D
+from tinygen.ir.ops.integer_add import IntegerAdd
 from tinygen.ir.tensor import Tensor
 
 
@@ -20,19 +21,20 @@ class Conv2DAdd(Conv2D):
     """Inputs: those of Conv2D (bias may be ""), then the other operand, of the output's shape.
 
     Attributes:
-        between: encoding of the convolution's own output, which is never stored.
-        sum: the addition.
+        between: encoding of the convolution's own output, which is never stored whole.
+        sum: the addition: TFLite's ADD, or one of integer codes.
     """
 
     KIND: ClassVar[str] = "conv_2d_add"
 
-    between: Affine
-    sum: Add
+    between: IntegerEncoding
+    sum: Add | IntegerAdd
 
     def convolution(self, node: Node) -> Node:
         """The convolution alone; its output is a tensor that the graph does not have."""
+        alone = Conv2D(**{field.name: getattr(self, field.name) for field in fields(Conv2D)})
         output = Tensor(f"{self.name} before the sum", node.output.shape, self.between)
-        return Node(self, node.inputs[:3], (output,))
+        return Node(alone, node.inputs[:3], (output,))
 
     def addition(self, node: Node) -> Node:
         """The addition alone."""

@@ -26,6 +26,7 @@ from tinygen.lowering.kernels.conv.jobs import (
 )
 from tinygen.lowering.kernels.support.activations.codes import pixel_elements
 from tinygen.lowering.kernels.support.activations.window import window_context, window_stem
+from tinygen.lowering.kernels.support.loops.block_sums import sums_by_blocks
 from tinygen.lowering.kernels.support.loops.dot_job import AHEAD, EXTEND, Job, Packed
 from tinygen.lowering.kernels.support.loops.sixteen_bits import also_16x8
 from tinygen.lowering.plan import KernelPlan, kernel
@@ -74,6 +75,7 @@ def _blocks(total: int) -> list[int]:
 
 @also_16x8(Conv2D)
 @kernel(Conv2D, Conv2DAdd, name="conv_2d_dsp_rows", family="tinygen", isa="dsp", unpacks=True, packs=True)
+@sums_by_blocks
 def conv_2d_dsp_rows(node: Node) -> Sequence[KernelPlan]:
     """Windows taken straight from widened rows: for windows of several pixels."""
     job = rows_job(bytes_job(node))
@@ -82,6 +84,7 @@ def conv_2d_dsp_rows(node: Node) -> Sequence[KernelPlan]:
 
 @also_16x8(Conv2D)
 @kernel(Conv2D, Conv2DAdd, name="conv_2d_packed_dsp_rows", family="tinygen", isa="dsp", unpacks=True, packs=True)
+@sums_by_blocks
 def conv_2d_packed_dsp_rows(node: Node) -> Sequence[KernelPlan]:
     """The same with weights of less than 8 bits, or as indices of values of 16 bits."""
     job = rows_job(packed_job(job_of(node)))
@@ -90,6 +93,7 @@ def conv_2d_packed_dsp_rows(node: Node) -> Sequence[KernelPlan]:
 
 @also_16x8(Conv2D)
 @kernel(Conv2D, Conv2DAdd, name="conv_2d_dsp", family="tinygen", isa="dsp", unpacks=True, packs=True)
+@sums_by_blocks
 def conv_2d_dsp(node: Node) -> Sequence[KernelPlan]:
     """Windows copied one by one into scratch (im2col): any shape; pointwise ones straight from the activations."""
     job = windows_job(bytes_job(node), codes=pads_with_codes(node))
@@ -98,6 +102,7 @@ def conv_2d_dsp(node: Node) -> Sequence[KernelPlan]:
 
 @also_16x8(Conv2D)
 @kernel(Conv2D, Conv2DAdd, name="conv_2d_packed_dsp", family="tinygen", isa="dsp", unpacks=True, packs=True)
+@sums_by_blocks
 def conv_2d_packed_dsp(node: Node) -> Sequence[KernelPlan]:
     """The same with weights of less than 8 bits, or as indices of values of 16 bits."""
     job = windows_job(packed_job(job_of(node)), codes=pads_with_codes(node) and not fills_with_codes(node))
@@ -154,6 +159,7 @@ def _rows_plan(job: Job, size: int, packed: Packed) -> KernelPlan:
         | packed.context
         | {
             "rows": size,
+            "block": size * columns.output,
             "buffer_rows": buffer_rows,
             "pitch": pitch,
             "slack": slack,
@@ -220,6 +226,7 @@ def _windows_plan(job: Job, size: int, packed: Packed) -> KernelPlan:
         | packed.context
         | {
             "pixels": size,
+            "block": size,
             "odd": pixels % 2 == 1,
             "pointwise": pointwise,
             "segment": segment,

@@ -13,6 +13,7 @@ import numpy as np
 
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.conv_2d import Conv2D
+from tinygen.ir.ops.conv_2d_add import Conv2DAdd
 from tinygen.ir.ops.fully_connected import FullyConnected
 from tinygen.ir.ops.gather_conv_2d import GatherConv2D
 from tinygen.ir.ops.window import Axis
@@ -22,6 +23,7 @@ from tinygen.lowering.kernels.support.activations.window import window_sizes, wi
 from tinygen.lowering.kernels.support.epilogues.integer_layer import integer_layer
 from tinygen.lowering.kernels.support.epilogues.requantize import Epilogue
 from tinygen.lowering.kernels.support.loops import scalar
+from tinygen.lowering.kernels.support.loops.block_sums import sums_by_blocks
 from tinygen.lowering.kernels.support.loops.scalar import Copy, Interleaved
 from tinygen.lowering.kernels.support.loops.sixteen_bits import also_16x8
 from tinygen.lowering.kernels.support.loops.unpacked import HEADERS, ON_ARMV6M_UNPACKED, Unpacking, unpacking
@@ -249,14 +251,16 @@ def find_grid(weights: np.ndarray, largest: int) -> Grid:
 
 
 @also_16x8(Conv2D)
-@kernel(Conv2D, name="conv_2d_scalar", family="tinygen", isa="scalar", packs=True)
+@kernel(Conv2D, Conv2DAdd, name="conv_2d_scalar", family="tinygen", isa="scalar", packs=True)
+@sums_by_blocks
 def conv_2d_scalar(node: Node) -> Sequence[KernelPlan]:
     """Windows in place, or in padded rows, or copied one by one: any shape; codes and weights of up to 16 bits."""
     job = job_of(node, "conv_2d")
     return plans_of(job) if job else ()
 
 
-@kernel(Conv2D, name="conv_2d_halves_scalar", family="tinygen", isa="scalar", packs=True)
+@kernel(Conv2D, Conv2DAdd, name="conv_2d_halves_scalar", family="tinygen", isa="scalar", packs=True)
+@sums_by_blocks
 def conv_2d_halves_scalar(node: Node) -> Sequence[KernelPlan]:
     """The same with weights as halves that might be bytes on a grid: for few filters."""
     job = _in_halves(node, "conv_2d")
@@ -264,7 +268,8 @@ def conv_2d_halves_scalar(node: Node) -> Sequence[KernelPlan]:
 
 
 @also_16x8(Conv2D)
-@kernel(Conv2D, name="conv_2d_packed_scalar", family="tinygen", isa="scalar", packs=True)
+@kernel(Conv2D, Conv2DAdd, name="conv_2d_packed_scalar", family="tinygen", isa="scalar", packs=True)
+@sums_by_blocks
 def conv_2d_packed_scalar(node: Node) -> Sequence[KernelPlan]:
     """The same with weights of less than 8 bits, or as indices of values of 16 bits."""
     job = _packed(job_of(node, "conv_2d", on_grid=False))
@@ -395,6 +400,7 @@ def _plan(job: Job, form: str, size: int) -> KernelPlan:
             "form_of_input": form,
             "span_h": (rows.kernel - 1) * rows.dilation + 1,
             "rows": size,
+            "block": size * columns.output,
             "blocks": blocks,
             "last_rows": last,
             "taps": weights.rows.shape[1],

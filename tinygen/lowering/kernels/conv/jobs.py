@@ -11,6 +11,7 @@ from tinygen.ir.encodings import Levels
 from tinygen.ir.ops import integer_mac
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.conv_2d import Conv2D
+from tinygen.ir.ops.conv_2d_add import Conv2DAdd
 from tinygen.lowering.kernels.support.activations.widening import needs_widening, whole_words, widening
 from tinygen.lowering.kernels.support.epilogues.integer_layer import integer_layer
 from tinygen.lowering.kernels.support.loops.dot_job import Convolution, Job, added_sum
@@ -24,9 +25,11 @@ _FURTHEST = 3000
 
 
 def job_of(node: Node) -> Job | None:
-    """The job for any encodings whose integers fit int16, with groups, kernel scales and a fused addition."""
+    """The job for any encodings whose integers fit int16, with groups, kernel scales and a fused ADD."""
     op = node.op
     assert isinstance(op, Conv2D)
+    if isinstance(op, Conv2DAdd) and not op.is_tflite:
+        return None  # its sums are those of `sums_by_blocks`
     scales = None if op.is_tflite else integer_mac.kernel_scales(node)
     layer = integer_layer(node, scaled=scales is not None, wide=True, reads="any")
     if layer is None or ((node.input(0).code_bits or node.output.code_bits) and op.groups(node) > 1):

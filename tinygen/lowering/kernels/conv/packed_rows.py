@@ -10,6 +10,7 @@ import numpy as np
 
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.conv_2d import Conv2D
+from tinygen.ir.ops.conv_2d_add import Conv2DAdd
 from tinygen.lowering.ctypes import ctype
 from tinygen.lowering.kernels.support.activations.packed_codes import (
     Codes,
@@ -32,6 +33,7 @@ from tinygen.lowering.kernels.support.activations.packed_machines import ARMV6M,
 from tinygen.lowering.kernels.support.activations.window import window_context, window_stem
 from tinygen.lowering.kernels.support.epilogues.integer_layer import integer_layer
 from tinygen.lowering.kernels.support.epilogues.requantize import Epilogue
+from tinygen.lowering.kernels.support.loops.block_sums import sums_by_blocks
 from tinygen.lowering.kernels.support.loops.dot_job import Job
 from tinygen.lowering.plan import Constant, KernelPlan, kernel
 
@@ -166,6 +168,7 @@ def _plan(job: Job, layout: Layout, size: int, packed: np.ndarray, form: Packing
             "in_pixels": node.input(0).shape[1] * node.input(0).shape[2],
             "out_pixels": node.output.shape[1] * node.output.shape[2],
             "rows": size,
+            "block": size * columns.output,
             "pair_words": pair_words,
             "row_words": row_words,
             "together": together,
@@ -370,14 +373,16 @@ def _job(node: Node, *, lengths: bool = False) -> Job | None:
     return Job(node, epilogue, layer.weights, layer.context, f"conv_2d_{layer.kinds}_packed")
 
 
-@kernel(Conv2D, name="conv_2d_packed_rows", family="tinygen", isa="dsp", unpacks=True, packs=True)
+@kernel(Conv2D, Conv2DAdd, name="conv_2d_packed_rows", family="tinygen", isa="dsp", unpacks=True, packs=True)
+@sums_by_blocks
 def packed_rows(node: Node) -> Sequence[KernelPlan]:
     """Few bits: several products in one multiplication of 64 bits."""
     job = _job(node, lengths=True)
     return packed_plans(job, ARMV7EM) if job else ()
 
 
-@kernel(Conv2D, name="conv_2d_packed_rows_rv32", family="tinygen", isa="rv32", unpacks=True, packs=True)
+@kernel(Conv2D, Conv2DAdd, name="conv_2d_packed_rows_rv32", family="tinygen", isa="rv32", unpacks=True, packs=True)
+@sums_by_blocks
 def packed_rows_rv32(node: Node) -> Sequence[KernelPlan]:
     """The same by two multiplications, one for each half of the product."""
     job = _job(node)
@@ -386,12 +391,14 @@ def packed_rows_rv32(node: Node) -> Sequence[KernelPlan]:
 
 @kernel(
     Conv2D,
+    Conv2DAdd,
     name="conv_2d_packed_rows_armv6m",
     family="tinygen",
     isa="armv6m",
     unpacks=True,
     packs=True,
 )
+@sums_by_blocks
 def packed_rows_armv6m(node: Node) -> Sequence[KernelPlan]:
     """The same in products of 32 bits."""
     job = _job(node)

@@ -43,6 +43,7 @@ def integer_add(node: Node) -> KernelPlan | None:
         },
         operands=(("first", 0), ("second", 1)),
         constants=(*first[1], *second[1], *shift[1], *after.constants),
+        inplace=codes.in_place(node),
         headers=codes.HEADERS,
         cycles=node.output.size
         * (12.0 + (8.0 if wide else 0.0) + after.cycles + codes.UNPACK * codes.unpacked(a, b, node.output)),

@@ -72,12 +72,7 @@ def integer_add_fused(node: Node) -> KernelPlan | None:
         },
         operands=(("first", 0), ("second", 1)),
         constants=(constant,),
-        inplace=_inplace(node, packed=context["packed_output"]),
+        inplace=codes.in_place(node),
         headers=_HEADERS,
         cycles=y.size * (cycles + _BIT * bits + codes.UNPACK * codes.unpacked(a, b, y)),
     )
-
-
-def _inplace(node: Node, *, packed: bool) -> tuple[tuple[int, int], ...]:
-    same = (i for i in (0, 1) if node.input(i).memory_dtype == node.output.memory_dtype)
-    return () if packed else tuple((i, 0) for i in same)

@@ -160,7 +160,7 @@ def _plan(node: Node, context: dict[str, Any], constants: tuple[Constant, ...], 
         },
         operands=(("first", 0), ("second", 1)),
         constants=constants,
-        inplace=() if packed else tuple((i, 0) for i in (0, 1) if node.input(i).memory_dtype == y.memory_dtype),
+        inplace=codes.in_place(node),
         headers=codes.HEADERS,
         cycles=y.size * (cycles + _BIT * (packed + sum(t.packed_bits > 0 for t in (a, b)))),
     )

@@ -65,6 +65,13 @@ def pixel_elements(tensor: Tensor) -> int:
     return -(-channels * bits // WORD_BITS) if bits else channels
 
 
+def in_place(node: Node) -> tuple[tuple[int, int], ...]:
+    """Which operands an elementwise operator's output may overlap: those whose codes lie in memory as its own do."""
+    y = node.output
+    same = (t is not None and (t.memory_dtype, t.packed_bits) == (y.memory_dtype, y.packed_bits) for t in node.inputs)
+    return tuple((index, 0) for index, whether in enumerate(same) if whether)
+
+
 def output_context(tensor: Tensor) -> dict[str, Any]:
     """How templates store codes of `tensor`."""
     bits = tensor.packed_bits

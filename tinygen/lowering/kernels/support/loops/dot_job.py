@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygen.ir.ops.base import Node
+from tinygen.ir.ops.binary import Add
 from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.conv_2d_add import Conv2DAdd
 from tinygen.ir.ops.gather_conv_2d import GatherConv2D
@@ -212,7 +213,7 @@ def _ending(job: Job, padding: int) -> Epilogue:
 
 
 def added_sum(node: Node) -> LinearSum | None:
-    if not isinstance(node.op, Conv2DAdd):
+    if not isinstance(node.op, Conv2DAdd) or not isinstance(node.op.sum, Add):
         return None
     linear = fit_sum(node.op.addition(node))
     assert linear is not None
