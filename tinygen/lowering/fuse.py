@@ -47,6 +47,8 @@ def fuse(graph: Graph, family: str, isa: Collection[str]) -> Graph:
             convolution, whole = joined
             ops.remove(convolution)
             ops.append(whole)
+    if len(ops) == len(graph.ops):
+        return graph
     written = {name for op in ops for name in op.outputs}
     gone = {name for op in graph.ops for name in op.outputs} - written
     return replace(graph, ops=tuple(ops), tensors={n: t for n, t in graph.tensors.items() if n not in gone})

@@ -21,7 +21,7 @@ enum {
     AT_DEPTHWISE_CONV_2D_1 = 6272, /* 3,136 B: int8 [1,14,14,16] */
     AT_DEPTHWISE_CONV_2D_1_SCRATCH = 0, /* 660 B: scratch */
     AT_CONV_2D_2 = 0, /* 6,272 B: int8 [1,14,14,32] */
-    AT_CONV_2D_2_SCRATCH = 9408, /* 392 B: scratch */
+    AT_CONV_2D_2_SCRATCH = 9408, /* 648 B: scratch */
     AT_DEPTHWISE_CONV_2D_3 = 7544, /* 1,568 B: int8 [1,7,7,32] */
     AT_DEPTHWISE_CONV_2D_3_SCRATCH = 6272, /* 628 B: scratch */
     AT_CONV_2D_4 = 5192, /* 2,352 B: int8 [1,7,7,48] */

@@ -20,7 +20,7 @@
 extern "C" {
 #endif
 
-#define DIGITS_ARENA_BYTES 9800U
+#define DIGITS_ARENA_BYTES 10056U
 #define DIGITS_ARENA_ALIGN 8U
 #define DIGITS_LAYERS 10U
 

@@ -8,7 +8,7 @@
 #include "tinygen_math.h"
 #include "tinygen_simd.h"
 
-TG_FIELD_SUMS(few_conv_2d_u2_s2_packed_3x3_sums, 6, 1, 4, 80, 1)
+TG_FIELD_SUMS(few_conv_2d_u2_s2_packed_3x3_sums, 6, 1, 4, 32, 1)
 
 /* Puts 5 pixels in a word, run after run, two runs side by side: [pairs][buffer rows][8][2]. */
 TG_NOINLINE void few_conv_2d_u2_s2_packed_3x3_extend(uint32_t *to, const uint8_t *from)
@@ -190,13 +190,13 @@ void few_conv_2d_u2_s2_packed_3x3(
     void *restrict scratch)
 {
     uint32_t *const x = scratch;
-    uint32_t *const w = x + 130;
+    uint32_t *const w = x + 82;
     uint32_t *const raw = w + 50;
-    int32_t *const v = (int32_t *)(raw + 192);
+    int32_t *const v = (int32_t *)(raw + 96);
     int32_t *const s = v + 12;
     uint8_t *const line = (uint8_t *)(void *)w; /* a row of codes, before there are weights */
-    for (int32_t first = 0; first < 6; first += 6) {
-        const int32_t count = 6;
+    for (int32_t first = 0; first < 6; first += 3) {
+        const int32_t count = 3;
         memset(line + 72, 0, 8);
         for (int32_t row = 0; row < (count - 1) + 3; row++) {
             uint32_t *const to = x + row * 16;
