@@ -10,6 +10,7 @@ import numpy as np
 
 from tinygen.ir.encodings import Encoding, Plain
 from tinygen.ir.ops.base import Node, Op
+from tinygen.ir.state import State
 from tinygen.ir.tensor import Tensor
 
 
@@ -20,10 +21,12 @@ class Steps:
     Attributes:
         ops: in order; none where the outputs are constants.
         tensors: those between the operators, constants that they read, and outputs that are constants.
+        states: what the operators keep from one invocation to the next.
     """
 
     ops: tuple[Op, ...] = ()
     tensors: tuple[Tensor, ...] = ()
+    states: tuple[State, ...] = ()
 
 
 class Building:

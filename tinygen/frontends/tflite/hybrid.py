@@ -20,6 +20,7 @@ PLACES = {
     _OP.TRANSPOSE_CONV: (2, 1),
     _OP.FULLY_CONNECTED: (0, 1),
     _OP.BATCH_MATMUL: (0, 1),
+    _OP.UNIDIRECTIONAL_SEQUENCE_LSTM: (0, *range(1, 9)),
 }
 """Of activations and weights among an operator's inputs."""
 
@@ -33,25 +34,32 @@ def with_float_weights(operator: Operator, values: Values, *, wanted: bool) -> O
     Raises:
         UnsupportedError: it is hybrid, and that is not wanted.
     """
-    activations, weights = (_input(operator, place) for place in PLACES.get(operator.code, (-1, -1)))
-    if activations is None or weights is None or not activations.is_float:
+    activations, *weights = (_input(operator, place) for place in PLACES.get(operator.code, (-1,)))
+    if activations is None or not activations.is_float:
         return operator
-    if weights.data is None or not isinstance(weights.encoding, Affine):
+    found = [tensor for tensor in weights if tensor is not None and isinstance(tensor.encoding, Affine)]
+    found = [tensor for tensor in found if tensor.data is not None]
+    if not found:
         return operator
     if not wanted:
         raise UnsupportedError(
-            f"is hybrid: activations are float32, weights {operator.kind(weights)} (dynamic range quantization)",
+            f"is hybrid: activations are float32, weights {operator.kind(found[0])} (dynamic range quantization)",
             where=operator.describe(),
             fix="Quantize activations, too: give the converter a representative_dataset and TFLITE_BUILTINS_INT8. Or "
             "compute in float32: --float.",
         )
-    widened = Tensor(f"{weights.name}#float", weights.shape, Float32(), real_values(weights.data, weights.encoding))
-    values.add([widened])
+    widened = {tensor.name: _widened(tensor) for tensor in found}
+    values.add(widened.values())
     return replace(
         operator,
-        inputs=tuple(widened if tensor is weights else tensor for tensor in operator.inputs),
-        declared={**operator.declared, widened.name: operator.declared[weights.name]},
+        inputs=tuple(widened.get(tensor.name, tensor) if tensor else None for tensor in operator.inputs),
+        declared={**operator.declared, **{twin.name: operator.declared[name] for name, twin in widened.items()}},
     )
+
+
+def _widened(weights: Tensor) -> Tensor:
+    assert weights.data is not None and isinstance(weights.encoding, Affine)
+    return Tensor(f"{weights.name}#float", weights.shape, Float32(), real_values(weights.data, weights.encoding))
 
 
 def real_values(codes: np.ndarray, encoding: Affine) -> np.ndarray:

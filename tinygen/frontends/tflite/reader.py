@@ -28,6 +28,7 @@ from tinygen.frontends.tflite.variables import VARIABLE_OPERATORS, Variables
 from tinygen.ir.branch import MOST_NESTED
 from tinygen.ir.encodings import Binary
 from tinygen.ir.graph import Graph
+from tinygen.ir.state import State
 from tinygen.ir.steps import Steps
 from tinygen.ir.tensor import Tensor
 
@@ -36,6 +37,7 @@ for _module in pkgutil.iter_modules(operators.__path__):
 
 _SCHEMA_VERSION = 3
 _MOST_BRANCHES = 256
+_VARIABLES_IN_BRANCHES = "variables in branches are not supported"
 """A file may call one subgraph in many places; each is code of its own."""
 
 # Offset of the 32-bit field in the vtable of an operator code.
@@ -151,18 +153,22 @@ class _Reader:
         values = Values(signs.tensors, declared, self._assigned(graph, tensors))
         values.add(signs.twins.values())
         ops = list(values.take(signs.turned(tensors[i].name for i in inputs)))
+        states: list[State] = []
         written = {tensor.name for tensor in tensors if tensor.is_constant} | {tensors[i].name for i in inputs}
+        written |= {tensor.name for tensor in tensors if declared[tensor.name].is_variable}
         for index in range(graph.OperatorsLength()):
             operator = self._operator(graph, index, values, declared, within)
             _check(operator, written)
             if operator.code not in VARIABLE_OPERATORS:
                 ready = with_float_weights(signs.of(operator, values), values, wanted=self.in_float)
-                ops += values.take(_converted(ready))
+                steps = _converted(ready)
+                states += self._new_states(steps, states, operator, within)
+                ops += values.take(steps)
                 ops += values.take(signs.turned((tensor.name for tensor in operator.outputs), operator.code))
                 continue
             if len(within) > 1:
                 raise UnsupportedError(
-                    "variables in branches are not supported",
+                    _VARIABLES_IN_BRANCHES,
                     where=operator.describe(),
                     fix="Read the variable in front of the IF, and assign it behind it.",
                 )
@@ -185,8 +191,32 @@ class _Reader:
             ops=tuple(ops),
             inputs=tuple(values[i].name for i in inputs),
             outputs=tuple(values[i].name for i in outputs),
-            states=variables.states(),
+            states=(*variables.states(), *states),
         )
+
+    def _new_states(
+        self, steps: Steps, known: Sequence[State], operator: Operator, within: tuple[int, ...]
+    ) -> tuple[State, ...]:
+        """The states of an operator, which are its own."""
+        variable = {tensor.name for tensor in operator.inputs if tensor and operator.declared[tensor.name].is_variable}
+        if variable - {state.tensor for state in steps.states}:
+            raise UnsupportedError(
+                f"'{min(variable)}' is a variable tensor, which only recurrent layers may have",
+                where=operator.describe(),
+                fix="Keep the state in a resource variable (tf.Variable), or let it be an input and an output.",
+            )
+        if steps.states and len(within) > 1:
+            raise UnsupportedError(
+                _VARIABLES_IN_BRANCHES, where=operator.describe(), fix="Put the layer in front of the IF, or behind it."
+            )
+        twice = {state.tensor for state in known} & {state.tensor for state in steps.states}
+        if twice:
+            raise UnsupportedError(
+                f"'{min(twice)}' is another layer's state, too",
+                where=operator.describe(),
+                fix="Give each layer states of its own.",
+            )
+        return steps.states
 
     def _packed(self, subgraph: Any) -> set[int]:
         """Indices of the tensors that decoders read."""

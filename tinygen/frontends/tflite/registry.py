@@ -46,6 +46,7 @@ class Declared:
         open_shape: the file leaves its shape to the operator that writes it: the tensor has no rank, or a dimension of
             unknown size.
         sparse: the file stores some of its elements, and where they lie.
+        is_variable: it keeps its codes from one invocation to the next.
     """
 
     kind: str
@@ -53,6 +54,7 @@ class Declared:
     zero_point: int
     open_shape: bool = False
     sparse: bool = False
+    is_variable: bool = False
 
 
 @dataclass(frozen=True)

@@ -120,10 +120,10 @@ def _declared(raw: Any) -> Declared:
     kind, quantization = _TYPE_NAMES[raw.Type()].lower(), raw.Quantization()
     sizes = _vector(raw.ShapeSignatureAsNumpy, raw.ShapeSignatureLength())
     unsettled = any(size < 0 for size in sizes) or (raw.ShapeLength() == 0 and not raw.HasRank())
-    sparse = raw.Sparsity() is not None
+    kept = {"sparse": raw.Sparsity() is not None, "is_variable": bool(raw.IsVariable())}
     if quantization is None or quantization.ScaleLength() != 1:
-        return Declared(kind, np.float32(0), 0, unsettled, sparse)
-    return Declared(kind, np.float32(quantization.Scale(0)), int(quantization.ZeroPoint(0)), unsettled, sparse)
+        return Declared(kind, np.float32(0), 0, unsettled, **kept)
+    return Declared(kind, np.float32(quantization.Scale(0)), int(quantization.ZeroPoint(0)), unsettled, **kept)
 
 
 def _tensor(model: Any, raw: Any, name: str, count: Count, *, is_packed: bool) -> Tensor:
@@ -194,11 +194,7 @@ def _data(model: Any, raw: Any, where: str, shape: tuple[int, ...], dtype: np.dt
     if index >= count(model.BuffersLength()):
         raise ModelError(f"has no buffer {index}", where=where)
     if raw.IsVariable():
-        raise UnsupportedError(
-            "variable tensors are not supported",
-            where=where,
-            fix="Keep the state in a resource variable (tf.Variable), or let it be an input and an output.",
-        )
+        return None
     buffer = model.Buffers(index)
     if buffer.Offset() > 1:
         raise UnsupportedError(

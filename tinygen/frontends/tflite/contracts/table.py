@@ -19,6 +19,19 @@ from tinygen.frontends.tflite.contracts.data_table import DATA
 _OP = tflite.BuiltinOperator
 _NUMBERS = "float32|int8|uint8|int16|int32|int64"
 _INDICES = "int32|int64"
+_GATES = ("input", "forget", "cell", "output")
+_LSTM = (
+    "input",
+    *(f"weights of the {gate} gate" for gate in _GATES),
+    *(f"recurrent weights of the {gate} gate" for gate in _GATES),
+    *(f"peephole weights of the {gate} gate" for gate in _GATES if gate != "cell"),
+    *(f"bias of the {gate} gate" for gate in _GATES),
+    "projection",
+    "bias of the projection",
+    "hidden state",
+    "cell state",
+    *(f"normalization of the {gate} gate" for gate in _GATES),
+)
 
 
 def _unary(versions: int, names: str, *more: Rule) -> Contract:
@@ -179,6 +192,13 @@ _MULTIPLYING: Mapping[int, Contract] = {
             rules.bias_type(tflite.FullyConnectedOptions, 2),
             rules.clamp(tflite.FullyConnectedOptions),
         ),
+    ),
+    _OP.UNIDIRECTIONAL_SEQUENCE_LSTM: Contract(
+        versions=4,
+        inputs=_LSTM,
+        needed=20,
+        absent=frozenset(_LSTM) - {"input", "hidden state", "cell state"},
+        types=types("float32, float32|int8|uint8 -> float32", "int8, int8|int16|int32 -> int8"),
     ),
     _OP.BATCH_MATMUL: Contract(
         versions=4,

@@ -1,0 +1,9 @@
+"""Recurrent layers: a loop over the steps of a sequence, with states that outlive an invocation.
+
+==================  =========  ==================================================================
+module              cores      when
+==================  =========  ==================================================================
+lstm                any        LSTM of floats, and TFLite's integer one: four gates of a unit at once; with SMLAD on
+                               Armv7E-M where sums are small enough
+==================  =========  ==================================================================
+"""
