@@ -89,6 +89,7 @@ class Lstm(Op):
         node.require(one and cell.zero_point == 0, f"a cell of {cell.encoding} is not int16 with one scale")
         power = math.frexp(cell.scale)[0] == 0.5 and 0 <= cell_bits(node) <= _MOST_CELL_BITS
         node.require(power, f"the cell's scale {cell.scale} is no power of two from 2**-15 to 2**-9")
+        node.require(_largest_sum(node) < 2**31, "sums may not fit 32 bits")
         form = IntegerForm.of(node)
         node.require_multipliers([*form.scales, *form.recurrent_scales, form.hidden_scale])
 
@@ -116,6 +117,19 @@ def cell_bits(node: Node) -> int:
     return 15 + math.frexp(node.input(CELL).scale)[1] - 1
 
 
+def _largest_sum(node: Node) -> int:
+    """A bound of sums, and of what biases with a zero point's share are."""
+    found = 0
+    for gate in range(GATES):
+        bias = node.optional(BIASES + gate)
+        begin = 0 if bias is None or bias.data is None else int(np.abs(bias.data.astype(np.int64)).max(initial=0))
+        for first in (WEIGHTS, RECURRENT):
+            found = max(
+                found, begin + 256 * int(np.abs(node.constant(first + gate).astype(np.int64)).sum(axis=1).max())
+            )
+    return found
+
+
 def _is_int8(tensor: Tensor) -> bool:
     return isinstance(tensor.encoding, Affine) and tensor.dtype == np.int8 and not tensor.encoding.per_channel
 
@@ -132,9 +146,7 @@ class _Floats:
         """The states after one step."""
         sums = []
         for gate in range(GATES):
-            bias = (
-                values[BIASES + gate] if len(values) > BIASES + gate and values[BIASES + gate].size else np.float32(0)
-            )
+            bias = values[BIASES + gate] if values[BIASES + gate].size else np.float32(0)
             products = (values[WEIGHTS + gate], x), (values[RECURRENT + gate], hidden)
             sums.append(bias + sum(mac.product(weights, row[:, None])[:, 0] for weights, row in products))
         update, forget, output = (1 / (1 + np.exp(-sums[gate].astype(np.float64))) for gate in (0, 1, 3))
@@ -203,14 +215,9 @@ class IntegerForm:
 
     def _gate(self, values: Sequence[np.ndarray], gate: int, x: np.ndarray, hidden: np.ndarray) -> np.ndarray:
         """A gate's sum in Q3: products of x, saturated to 16 bits, then of the hidden state."""
-        bias = values[BIASES + gate] if len(values) > BIASES + gate and values[BIASES + gate].size else np.int64(0)
-        total = np.int64(0)
-        parts = (
-            (WEIGHTS, x, self.x_zero, self.scales, np.asarray(bias, np.int64)),
-            (RECURRENT, hidden, self.hidden_zero, self.recurrent_scales, np.int64(0)),
-        )
-        for first, row, zero, scales, begin in parts:
-            sums = begin + values[first + gate].astype(np.int64) @ (row.astype(np.int64) - zero)
-            total = total + multiply_by_quantized_multiplier(sums, *quantize_multiplier(scales[gate]))
-            total = np.clip(total, -(2**15), 2**15 - 1)
-        return np.asarray(total)
+        bias = values[BIASES + gate] if values[BIASES + gate].size else np.zeros(1)
+        of_input = values[WEIGHTS + gate].astype(np.int64) @ (x.astype(np.int64) - self.x_zero) + bias.astype(np.int64)
+        of_hidden = values[RECURRENT + gate].astype(np.int64) @ (hidden.astype(np.int64) - self.hidden_zero)
+        scale, recurrent_scale = (quantize_multiplier(of[gate]) for of in (self.scales, self.recurrent_scales))
+        total = np.clip(multiply_by_quantized_multiplier(of_input, *scale), -(2**15), 2**15 - 1)
+        return np.clip(total + multiply_by_quantized_multiplier(of_hidden, *recurrent_scale), -(2**15), 2**15 - 1)
