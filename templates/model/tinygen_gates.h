@@ -15,7 +15,10 @@ static inline int32_t tg_mul_16(int32_t a, int32_t b)
     return (a * b + 0x4000) >> 15;
 }
 
-/* exp(a) for a < 0 with so many integer bits: that of a's rest below 1/4 by Taylor's polynomial around -1/8, times powers. */
+/*
+ * exp(a) for a < 0 with so many integer bits: of the rest beyond whole quarters by Taylor's polynomial around -1/8,
+ * times a factor for each bit of their number.
+ */
 static inline int32_t tg_exp_16(int32_t a, int32_t integer_bits)
 {
     const int32_t fraction_bits = 15 - integer_bits;

@@ -82,6 +82,7 @@ class ModelSpec:
     Attributes:
         custom: code of a custom operator.
         custom_options: its options.
+        between: tensors that only say what numbers inside of the operator stand for.
     """
 
     opcode: int
@@ -93,13 +94,19 @@ class ModelSpec:
     version: int = 0
     custom: str = ""
     custom_options: bytes = b""
+    between: Sequence[TensorSpec] = ()
 
     @property
     def runtime_inputs(self) -> list[TensorSpec]:
         """The operands that are fed at run time, each once."""
         seen: list[TensorSpec] = []
         for spec in self.inputs:
-            if spec is not None and spec.data is None and all(spec is not other for other in seen):
+            if (
+                spec is not None
+                and spec.data is None
+                and not spec.variable
+                and all(spec is not other for other in seen)
+            ):
                 seen.append(spec)
         return seen
 
@@ -177,6 +184,7 @@ def _subgraph(
     graph.operators = []
     read: set[int] = set()
     written: set[int] = set()
+    inside: set[int] = set()
     for spec in specs:
         operator = schema.OperatorT()
         operator.opcodeIndex = _code(model, spec)
@@ -184,12 +192,15 @@ def _subgraph(
         operator.outputs = [index(tensor) for tensor in spec.outputs]
         operator.builtinOptionsType = spec.options_type
         operator.builtinOptions = spec.options
+        inner = [index(tensor) for tensor in spec.between]
+        operator.intermediates = inner or None
         if spec.custom_options:
             operator.customOptions = np.frombuffer(spec.custom_options, np.uint8)
         graph.operators.append(operator)
         read.update(operator.inputs)
         written.update(operator.outputs)
-    fed = [i for i, t in enumerate(tensors) if t.data is None and i not in written]
+        inside.update(inner)
+    fed = [i for i, t in enumerate(tensors) if t.data is None and not t.variable and i not in written | inside]
     graph.inputs = [index(tensor) for tensor in inputs] if inputs is not None else fed
     unread = [i for i in sorted(written) if i not in read]
     graph.outputs = [index(tensor) for tensor in outputs] if outputs is not None else unread
