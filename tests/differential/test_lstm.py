@@ -19,6 +19,8 @@ from tests.support.tflite_builder import ModelSpec, TensorSpec, build, options
 from tests.support.variants import check_variants
 from tinygen.errors import UnsupportedError
 from tinygen.frontends.tflite import read_tflite
+from tinygen.frontends.tg.reader import load_tg
+from tinygen.frontends.tg.writer import save_tg
 from tinygen.ir import gemmlowp_16
 from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import Stream, evaluate
@@ -236,3 +238,15 @@ def test_batches_are_refused() -> None:
     inputs = [replace(x, shape=(2, 3, x.shape[2])), *spec.inputs[1:]]
     with pytest.raises(UnsupportedError, match="in a batch"):
         read_tflite(build(replace(spec, inputs=inputs, outputs=[replace(y, shape=(2, 3, y.shape[2]))])))
+
+
+def test_files_keep_states(tmp_path: Path) -> None:
+    for dtype in ("int8", "float32"):
+        spec = lstm(next(iter(draws("saved", 1))), dtype)
+        graph = read_tflite(build(spec))
+        save_tg(graph, tmp_path / "model.tg")
+        again, inputs = load_tg(tmp_path / "model.tg"), feeds(spec, 1, 3)
+        before, after = Stream(graph), Stream(again)
+        assert len(again.states) == 2
+        for sample in inputs:
+            assert_same(before.step(sample), after.step(sample), graph, "the file")

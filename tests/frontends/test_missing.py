@@ -59,10 +59,10 @@ def test_ways_around_are_of_what_is_missing(name: str) -> None:
 
 
 def test_an_lstm_is_called_an_lstm() -> None:
-    """Its states are variable tensors, which tinygen does not have either: they are not what the user must know."""
+    """Its states are variable tensors, which other operators cannot have: they are not what the user must know."""
     state = TensorSpec((1, 4), "int16", 0.1, name="state", variable=True)
-    error = refusal(build(of("UNIDIRECTIONAL_SEQUENCE_LSTM", X, *[None] * 17, state, state)))
-    assert error.what == "operator UNIDIRECTIONAL_SEQUENCE_LSTM is not supported"
+    error = refusal(build(of("BIDIRECTIONAL_SEQUENCE_LSTM", X, *[None] * 17, state, state)))
+    assert error.what == "operator BIDIRECTIONAL_SEQUENCE_LSTM is not supported"
     assert "(float32 [1,7], -, -, -, 16 more -> " in error.where
     assert "unroll=True" in error.fix
 

@@ -182,3 +182,12 @@ def test_damage() -> None:
         except TinygenError:
             refused += 1
     assert refused > 30
+
+
+def test_variable_tensors_are_states_of_recurrent_layers_alone() -> None:
+    """Nothing would keep those of others."""
+    x, y = (TensorSpec((1, 4), "int8", 0.1) for _ in range(2))
+    kept = TensorSpec((1, 4), "int8", 0.1, name="kept", variable=True)
+    with pytest.raises(UnsupportedError, match="'kept' is a variable tensor") as error:
+        read_tflite(build_chain([ModelSpec(Code.ADD, [x, kept], [y], version=2)]))
+    assert "add_0" in error.value.where

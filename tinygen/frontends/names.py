@@ -21,7 +21,7 @@ _HEADERS = (
     "tinygen_nibbles tinygen_offset tinygen_outputs tinygen_planes tinygen_scalar tinygen_simd tinygen_sparse "
     "tinygen_stream tinygen_sums tinygen_table tinygen_unpack tinygen_upwards tinygen_widen uart usart values wakeword "
     "wakeword_config tinygen_division tinygen_elementary tinygen_interpolated tinygen_inverse_root "
-    "tinygen_logarithm"
+    "tinygen_logarithm tinygen_gates"
 )
 # A model's own type is called NAME_t.
 _TYPES = "int8 int16 int32 int64 intmax intptr ptrdiff size uint8 uint16 uint32 uint64 uintmax uintptr wchar"

@@ -187,7 +187,8 @@ class _Reader:
                 )
         return Graph(
             name=self.name,
-            tensors=values.tensors(),
+            # Tensors without elements, which no operator touches, only say what numbers inside of one stand for.
+            tensors={name: tensor for name, tensor in values.tensors().items() if tensor.size or name in touched},
             ops=tuple(ops),
             inputs=tuple(values[i].name for i in inputs),
             outputs=tuple(values[i].name for i in outputs),

@@ -149,7 +149,8 @@ class _Floats:
             bias = values[BIASES + gate] if values[BIASES + gate].size else np.float32(0)
             products = (values[WEIGHTS + gate], x), (values[RECURRENT + gate], hidden)
             sums.append(bias + sum(mac.product(weights, row[:, None])[:, 0] for weights, row in products))
-        update, forget, output = (1 / (1 + np.exp(-sums[gate].astype(np.float64))) for gate in (0, 1, 3))
+        with np.errstate(over="ignore"):
+            update, forget, output = (1 / (1 + np.exp(-sums[gate].astype(np.float64))) for gate in (0, 1, 3))
         after = forget * cell + update * np.tanh(sums[2].astype(np.float64))
         if self.cell_clip:
             after = np.clip(after, -self.cell_clip, self.cell_clip)
