@@ -43,11 +43,14 @@ def with_float_weights(content: bytes) -> bytes:
             places = PLACES.get(max(entry.builtinCode, entry.deprecatedBuiltinCode))
             if places is None or len(operator.inputs) <= max(places):
                 continue
-            x, weights = (graph.tensors[operator.inputs[place]] for place in places)
-            if x.type == _TYPE.FLOAT32 and weights.type in _STORED and model.buffers[weights.buffer].data is not None:
-                operator.inputs = [*operator.inputs]
-                operator.inputs[places[1]] = len(graph.tensors)
-                graph.tensors.append(_widened(model, weights))
+            operator.inputs = [*operator.inputs]
+            x = graph.tensors[operator.inputs[places[0]]]
+            for place in places[1:]:
+                weights = graph.tensors[operator.inputs[place]] if operator.inputs[place] >= 0 else x
+                stored = weights.type in _STORED and model.buffers[weights.buffer].data is not None
+                if x.type == _TYPE.FLOAT32 and stored:
+                    operator.inputs[place] = len(graph.tensors)
+                    graph.tensors.append(_widened(model, weights))
     builder = flatbuffers.Builder(len(content))
     builder.Finish(model.Pack(builder), b"TFL3")
     return bytes(builder.Output())

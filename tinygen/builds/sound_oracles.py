@@ -12,6 +12,7 @@ from tinygen.builds.oracle_names import Oracle
 from tinygen.errors import ModelError
 from tinygen.ir.graph import Graph
 from tinygen.ir.ops.reduce import Sum
+from tinygen.ir.ops.svdf import STATE, Svdf
 
 _MISREAD = (np.int8, np.int16)
 _CUSTOM = re.compile(r"unresolved custom op: (\w+)")
@@ -25,7 +26,7 @@ def sound_oracles(
 
     The reference set lacks CEIL, ROUND and ELU, and the newest versions of some operators: then the optimised set takes
     its place. Its kernel of SUM reads int8 and int16 codes as uint8 (kernels/reduce.cc, `QuantizedMeanOrSum`), so that
-    nothing can be compared with it.
+    nothing can be compared with it. All of them take the state of an SVDF for 16 bits, whatever it is.
 
     Args:
         litert: makes an interpreter of the model.
@@ -35,6 +36,9 @@ def sound_oracles(
     Raises:
         ModelError: LiteRT refuses the model.
     """
+    halved = [op.name for op in graph.ops if isinstance(op, Svdf) and graph.tensors[op.inputs[STATE]].dtype == np.int8]
+    if halved:
+        return (), (f"LiteRT crashes on a state of 8 bits ({halved[0]}): not compared with it",)
     if Oracle.REF not in oracles:
         return tuple(oracles), ()
     sums = [op.name for op in graph.ops if isinstance(op, Sum) and graph.tensors[op.outputs[0]].dtype in _MISREAD]

@@ -21,6 +21,7 @@ PLACES = {
     _OP.FULLY_CONNECTED: (0, 1),
     _OP.BATCH_MATMUL: (0, 1),
     _OP.UNIDIRECTIONAL_SEQUENCE_LSTM: (0, *range(1, 9)),
+    _OP.SVDF: (0, 1, 2),
 }
 """Of activations and weights among an operator's inputs."""
 

@@ -54,7 +54,6 @@ WAYS = {
     "LSTM": _STEPS,
     "RNN": _STEPS,
     "WHILE": _STEPS,
-    "SVDF": "Use a dense layer per frame and a depthwise convolution over time instead: the same function.",
     "CONV_3D": "Use CONV_2D over two of the axes, and the third as channels or as frames (docs/streaming.md).",
     "CONV_3D_TRANSPOSE": "Use TRANSPOSE_CONV over two of the axes.",
     "NON_MAX_SUPPRESSION_V4": _CUT,

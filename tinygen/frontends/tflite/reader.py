@@ -187,8 +187,7 @@ class _Reader:
                 )
         return Graph(
             name=self.name,
-            # Tensors without elements, which no operator touches, only say what numbers inside of one stand for.
-            tensors={name: tensor for name, tensor in values.tensors().items() if tensor.size or name in touched},
+            tensors=values.tensors(),
             ops=tuple(ops),
             inputs=tuple(values[i].name for i in inputs),
             outputs=tuple(values[i].name for i in outputs),

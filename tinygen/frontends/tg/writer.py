@@ -7,7 +7,7 @@ import json
 import math
 import zipfile
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,7 @@ def write_tg(model: Graph | Network) -> bytes:
     structure = {
         "format": FORMAT,
         "version": NETWORK_VERSION if is_network else GRAPH_VERSION,
-        "network" if is_network else "graph": _encode(model, arrays),
+        "network" if is_network else "graph": _encode(_saved(model), arrays),
     }
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
@@ -68,6 +68,19 @@ def write_tg(model: Graph | Network) -> bytes:
         for content, index in arrays.items():
             _add(archive, array_entry(index), content)
     return buffer.getvalue()
+
+
+def _saved(model: Graph | Network) -> Graph | Network:
+    if isinstance(model, Graph):
+        return _touched(model)
+    return replace(model, switches=tuple(replace(one, graph=_touched(one.graph)) for one in model.switches))
+
+
+def _touched(graph: Graph) -> Graph:
+    """Without tensors that have no elements and that nothing touches, as a TensorFlow Lite file's LSTM has them."""
+    touched = {name for op in graph.ops for name in (*op.inputs, *op.outputs)} | {*graph.sources, *graph.sinks}
+    tensors = {name: tensor for name, tensor in graph.tensors.items() if tensor.size or name in touched}
+    return replace(graph, tensors=tensors)
 
 
 def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:

@@ -200,6 +200,16 @@ _MULTIPLYING: Mapping[int, Contract] = {
         absent=frozenset(_LSTM) - {"input", "hidden state", "cell state"},
         types=types("float32, float32|int8|uint8 -> float32", "int8, int8|int16|int32 -> int8"),
     ),
+    _OP.SVDF: Contract(
+        versions=4,
+        inputs=("input", "weights of features", "weights of time", "bias", "state"),
+        absent=frozenset({"bias"}),
+        types=types(
+            "float32, float32|int8|uint8, float32|int8|uint8, float32, float32 -> float32",
+            "int8, int8, int8|int16, int32, int8|int16 -> int8",
+        ),
+        ranks={"weights of features": (2,), "weights of time": (2,)},
+    ),
     _OP.BATCH_MATMUL: Contract(
         versions=4,
         inputs=("first matrix", "second matrix"),

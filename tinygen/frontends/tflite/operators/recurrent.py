@@ -10,6 +10,7 @@ import tflite
 from tinygen.frontends.tflite.registry import Operator, converts
 from tinygen.ir.encodings import Affine
 from tinygen.ir.ops.lstm import GATES, Lstm
+from tinygen.ir.ops.svdf import Svdf
 from tinygen.ir.state import State
 from tinygen.ir.steps import Steps
 from tinygen.ir.tensor import Tensor
@@ -39,7 +40,7 @@ def lstm(operator: Operator) -> Steps:
     operator.require(tanh, "activations of an LSTM other than tanh are not supported", _PLAIN)
     _require_axis(operator, time_major=options.TimeMajor())
     hidden, cell = _state(operator, _HIDDEN), _state(operator, _CELL)
-    after = [replace(state, name=f"{state.name} after {operator.name}") for state in (hidden, cell)]
+    after = [_after(operator, state) for state in (hidden, cell)]
     operands = (given[0], hidden, cell, *(given[index] for index in (*gates, *range(_BIASES, _BIASES + GATES))))
     op = Lstm(
         name=operator.name,
@@ -47,8 +48,26 @@ def lstm(operator: Operator) -> Steps:
         outputs=(operator.outputs[0].name, *(tensor.name for tensor in after)),
         cell_clip=float(options.CellClip()),
     )
-    pairs = zip((hidden, cell), after, strict=True)
-    return Steps((op,), tuple(after), tuple(State(one.name, then.name, _initial(one)) for one, then in pairs))
+    return Steps((op,), tuple(after), tuple(map(_kept, (hidden, cell), after)))
+
+
+@converts(tflite.BuiltinOperator.SVDF)
+def svdf(operator: Operator) -> Steps:
+    options = operator.options(tflite.SVDFOptions)
+    x, features, time, bias = (operator.inputs[index] for index in range(4))
+    state = _state(operator, 4)
+    assert x is not None and features is not None and time is not None
+    relu = options.FusedActivationFunction() == tflite.ActivationFunctionType.RELU
+    operator.require(x.is_float or relu, "an integer SVDF must have the activation RELU, as in LiteRT")
+    after = _after(operator, state)
+    op = Svdf(
+        name=operator.name,
+        inputs=(x.name, state.name, features.name, time.name, bias.name if bias else ""),
+        outputs=(operator.outputs[0].name, after.name),
+        rank=options.Rank(),
+        activation=operator.activation(options.FusedActivationFunction()),
+    )
+    return Steps((op,), (after,), (_kept(state, after),))
 
 
 _PLAIN = "Use keras.layers.LSTM with its default activations: it has none of these."
@@ -68,6 +87,15 @@ def _state(operator: Operator, index: int) -> Tensor:
     variable = operator.declared[state.name].is_variable
     operator.require(variable, f"'{state.name}', a state, is no variable tensor")
     return state
+
+
+def _after(operator: Operator, state: Tensor) -> Tensor:
+    """What a state becomes."""
+    return replace(state, name=f"{state.name} after {operator.name}")
+
+
+def _kept(state: Tensor, after: Tensor) -> State:
+    return State(state.name, after.name, _initial(state))
 
 
 def _initial(state: Tensor) -> np.ndarray:

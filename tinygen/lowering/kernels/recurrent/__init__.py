@@ -5,5 +5,6 @@ module              cores      when
 ==================  =========  ==================================================================
 lstm                any        LSTM of floats, and TFLite's integer one: four gates of a unit at once; with SMLAD on
                                Armv7E-M where sums are small enough
+svdf                any        SVDF of floats, and of int8 codes with a state of 8 or 16 bits; SMLAD likewise
 ==================  =========  ==================================================================
 """
