@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,16 @@ def norm(n: OnnxNet, x: str, kind: str, count: int, **attributes: object) -> str
     return n.node(kind, x, w(n, count), w(n, count, low=0), **attributes)
 
 
+def lstm(n: OnnxNet, x: str, direction: str, *, biased: bool = True, begun: bool = False) -> str:
+    """All outputs of a layer of 6 units, side by side."""
+    count = 2 if direction == "bidirectional" else 1
+    given = [w(n, count, 24, 5), w(n, count, 24, 6), w(n, count, 48) if biased else ""]
+    begin = ["", w(n, count, 1, 6), w(n, count, 1, 6, low=-2, high=2)] if begun else []
+    y, *states = n.several("LSTM", 3, x, *given, *begin, hidden_size=6, direction=direction)
+    flat = [n.node("Reshape", part, i64(n, 1, -1)) for part in (y, *states)]
+    return n.node("Concat", *flat, axis=1)
+
+
 OPERATORS: dict[str, tuple[tuple[int, ...], Build]] = {
     # Functions.
     **{kind: unary(kind) for kind in ("Relu", "Sigmoid", "Tanh", "HardSwish", "Mish", "Abs", "Neg", "Softplus", "Erf")},
@@ -69,6 +80,15 @@ OPERATORS: dict[str, tuple[tuple[int, ...], Build]] = {
     "clip from below": (IMAGE, lambda n, x: n.node("Clip", x, n.constant(-0.5))),
     "softmax over rows": unary("Softmax", axis=2),
     "log softmax": unary("LogSoftmax", axis=1),
+    # Recurrent layers.
+    **{
+        f"LSTM, {direction}": ((9, 1, 5), partial(lstm, direction=direction, **options))
+        for direction, options in (
+            ("forward", {}),
+            ("reverse", {"biased": False}),
+            ("bidirectional", {"begun": True}),
+        )
+    },
     # Arithmetic.
     "constant minus": (IMAGE, lambda n, x: n.node("Sub", w(n, 4, 1, 1), x)),
     "constant over": (IMAGE, lambda n, x: n.node("Div", n.constant(2.0), n.node("Exp", x))),

@@ -107,7 +107,7 @@ REFUSED: dict[str, Callable[[], bytes]] = {
     ),
     "its attribute softcap": lambda: plain(lambda n, x: n.node("Attention", x, x, x, softcap=2.0)),
     "a quotient of integers": lambda: quotient_of_integers(),
-    "operator LSTM is not supported": lambda: layer(lambda n, x: n.node("LSTM", x)),
+    "operator GRU is not supported": lambda: layer(lambda n, x: n.node("GRU", x)),
     "operator ConvInteger is not supported": lambda: layer(lambda n, x: n.node("ConvInteger", x, kernel(n))),
     f"operator FloatQuant of domain '{QONNX}' is not supported": lambda: layer(
         lambda n, x: n.node("FloatQuant", x, domain=QONNX)

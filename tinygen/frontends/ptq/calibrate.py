@@ -12,6 +12,7 @@ from tinygen.frontends.ptq.roles import readers
 from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import evaluate_all
 from tinygen.ir.ops.base import Op
+from tinygen.ir.ops.lstm import Lstm
 from tinygen.ir.ops.movement import Movement
 from tinygen.ir.ops.reshape import Reshape
 from tinygen.ir.ops.softmax import Softmax
@@ -35,11 +36,15 @@ def observe_layers(graph: Graph, samples: Sequence[Sample], options: QuantizeOpt
     names = [name for name, tensor in graph.tensors.items() if not tensor.is_constant and tensor.is_float]
     ends = {name: _Ends(options) for name in names}
     softmax = read_by_softmax(graph)
+    recurrent = [op for op in graph.ops if isinstance(op, Lstm)]
     peaks = dict.fromkeys((op.inputs[0] for op in softmax.values()), np.inf)
     for sample in samples:
         values = evaluate_all(graph, sample)
         for name in names:
             ends[name].add(values[name], name)
+        for lstm in recurrent:
+            cell = lstm.outputs[2]
+            ends[cell].add(lstm.cells(graph.node(lstm), _operands(graph, lstm, values)), cell)
         peaks = {name: min(least, float(values[name].max(axis=-1).min())) for name, least in peaks.items()}
     ranges = {name: seen.range for name, seen in ends.items()}
     if options.method == "percentile":
@@ -48,6 +53,13 @@ def observe_layers(graph: Graph, samples: Sequence[Sample], options: QuantizeOpt
         low, high = ranges[name]
         ranges[name] = (min(max(low, peaks[op.inputs[0]] - _NEGLIGIBLE / op.beta), high), high)
     return ranges
+
+
+def _operands(graph: Graph, op: Op, values: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+    """Values of an operator's inputs; an empty one for what is absent."""
+    constants = {name: tensor.data for name, tensor in graph.tensors.items() if tensor.data is not None}
+    known = {**constants, **values}
+    return [known[name] if name else np.empty(0) for name in op.inputs]
 
 
 def read_by_softmax(graph: Graph) -> dict[str, Softmax]:

@@ -18,6 +18,7 @@ from tinygen.frontends.ptq.composed import Composed
 from tinygen.frontends.ptq.correction import Correction
 from tinygen.frontends.ptq.encodings import represented
 from tinygen.frontends.ptq.model import FloatModel
+from tinygen.frontends.ptq.recurrent import has_known_states, integer_lstm
 from tinygen.frontends.ptq.roles import MAC, SAME_SCALE, channel_axis, fixed_output, must_be_fixed
 from tinygen.frontends.ptq.weights import known_codes, quantize_bias, quantize_operand, quantize_weights
 from tinygen.ir.branch import Branch
@@ -31,6 +32,7 @@ from tinygen.ir.ops.cast import Cast
 from tinygen.ir.ops.compare import Compare, Relation
 from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinygen.ir.ops.lookup import Lookup
+from tinygen.ir.ops.lstm import Lstm
 from tinygen.ir.ops.normalization import Normalization
 from tinygen.ir.ops.pad import MirrorPad, Pad
 from tinygen.ir.ops.pool_2d import AveragePool2D
@@ -114,6 +116,8 @@ class _Converter:
             self._emit(replace(op, inputs=tuple(self._read(op, name) for name in op.inputs)))
         elif not known or not self._all_encoded(op.outputs) or isinstance(op, Cast):
             self._as_float(op)
+        elif isinstance(op, Lstm):
+            self._lstm(op)
         elif isinstance(op, MAC):
             self._mac(op)
         elif isinstance(op, Composed):
@@ -174,6 +178,21 @@ class _Converter:
             self.tensors[name] = quantize_bias(name, bias, x.scale, codes.affine)
             op = replace(op, inputs=(*op.inputs[:2], name))
         self._emit(op)
+
+    def _lstm(self, op: Lstm) -> None:
+        """Integer where the states before the first step are constants; those after the last are rescaled if read."""
+        node, (y, *after) = self.source.node(op), op.outputs
+        if not has_known_states(node):
+            self._as_float(op)
+            return
+        encodings = self.tensors[op.inputs[0]].affine, self.encodings[y]
+        made, tensors = integer_lstm(node, *encodings, represented(self.encodings[after[1]]), self._unique)
+        self.tensors |= {tensor.name: tensor for tensor in tensors}
+        self._emit(made)
+        read = {name for other in self.source.ops for name in other.inputs} | {*self.source.outputs}
+        for name, codes in zip(after, made.outputs[1:], strict=True):
+            if name in read:
+                self._emit(Quantize(name=self._unique(f"{name}_rescaled"), inputs=(codes,), outputs=(name,)))
 
     def _same_scale(self, op: Op) -> None:
         encoding = self.encodings[op.outputs[0]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeAlias
@@ -163,7 +164,11 @@ def _float_graph(model: FloatModel, calibration: Calibration | None) -> Graph:
 
 def traced(module: torch.nn.Module, example_input: Array | Sequence[Array] | None) -> ExportedProgram:
     first = tuple(_examples(example_input))
-    with evaluating(module), torch.no_grad():
+    with evaluating(module), torch.no_grad(), warnings.catch_warnings():
+        # A recurrent layer lists its weights anew when it is traced, which changes nothing.
+        warnings.filterwarnings(
+            "ignore", message=r".*_flat_weights.* were assigned during export", category=UserWarning
+        )
         try:
             return torch.export.export(module, first)
         except (RuntimeError, TypeError, ValueError, AssertionError) as error:

@@ -98,13 +98,21 @@ class Lstm(Op):
         return GATES * steps(node) * units * (depth + units)
 
     def evaluate(self, node: Node, values: Sequence[np.ndarray]) -> list[np.ndarray]:
+        hidden, cells = self._states(node, values)
+        return [hidden.reshape(node.output.shape), hidden[-1:], cells[-1:]]
+
+    def cells(self, node: Node, values: Sequence[np.ndarray]) -> np.ndarray:
+        """The cell after each step, [T, H]."""
+        return self._states(node, values)[1]
+
+    def _states(self, node: Node, values: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        """Both states after each step, [T, H]."""
         form = _Floats(self.cell_clip) if node.input(X).is_float else IntegerForm.of(node)
-        hidden, cell = values[HIDDEN][0], values[CELL][0]
-        rows = []
+        states = [(values[HIDDEN][0], values[CELL][0])]
         for row in values[X].reshape(steps(node), -1):
-            hidden, cell = form.step(values, row, hidden, cell)
-            rows.append(hidden)
-        return [np.stack(rows).reshape(node.output.shape), hidden[None], cell[None]]
+            states.append(form.step(values, row, *states[-1]))
+        hidden, cells = zip(*states[1:], strict=True)
+        return np.stack(hidden), np.stack(cells)
 
 
 def steps(node: Node) -> int:
