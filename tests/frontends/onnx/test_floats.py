@@ -41,12 +41,14 @@ def norm(n: OnnxNet, x: str, kind: str, count: int, **attributes: object) -> str
     return n.node(kind, x, w(n, count), w(n, count, low=0), **attributes)
 
 
-def lstm(n: OnnxNet, x: str, direction: str, *, biased: bool = True, begun: bool = False) -> str:
+def recurrent(n: OnnxNet, x: str, kind: str, direction: str, *, biased: bool = True, begun: bool = False) -> str:
     """All outputs of a layer of 6 units, side by side."""
-    count = 2 if direction == "bidirectional" else 1
-    given = [w(n, count, 24, 5), w(n, count, 24, 6), w(n, count, 48) if biased else ""]
-    begin = ["", w(n, count, 1, 6), w(n, count, 1, 6, low=-2, high=2)] if begun else []
-    y, *states = n.several("LSTM", 3, x, *given, *begin, hidden_size=6, direction=direction)
+    count, states_of = 2 if direction == "bidirectional" else 1, 2 if kind == "LSTM" else 1
+    more = {} if kind == "LSTM" else {"linear_before_reset": 1}
+    gates = 4 if kind == "LSTM" else 3
+    given = [w(n, count, 6 * gates, 5), w(n, count, 6 * gates, 6), w(n, count, 12 * gates) if biased else ""]
+    begin = ["", *(w(n, count, 1, 6) for _ in range(states_of))] if begun else []
+    y, *states = n.several(kind, 1 + states_of, x, *given, *begin, hidden_size=6, direction=direction, **more)
     flat = [n.node("Reshape", part, i64(n, 1, -1)) for part in (y, *states)]
     return n.node("Concat", *flat, axis=1)
 
@@ -82,7 +84,8 @@ OPERATORS: dict[str, tuple[tuple[int, ...], Build]] = {
     "log softmax": unary("LogSoftmax", axis=1),
     # Recurrent layers.
     **{
-        f"LSTM, {direction}": ((9, 1, 5), partial(lstm, direction=direction, **options))
+        f"{kind}, {direction}": ((9, 1, 5), partial(recurrent, kind=kind, direction=direction, **options))
+        for kind in ("LSTM", "GRU")
         for direction, options in (
             ("forward", {}),
             ("reverse", {"biased": False}),

@@ -107,7 +107,10 @@ REFUSED: dict[str, Callable[[], bytes]] = {
     ),
     "its attribute softcap": lambda: plain(lambda n, x: n.node("Attention", x, x, x, softcap=2.0)),
     "a quotient of integers": lambda: quotient_of_integers(),
-    "operator GRU is not supported": lambda: layer(lambda n, x: n.node("GRU", x)),
+    "operator RNN is not supported": lambda: layer(lambda n, x: n.node("RNN", x)),
+    "a reset gate in front of the recurrent product": lambda: plain(
+        lambda n, x: n.node("GRU", x, weights_of(n, 1, 9, 5), weights_of(n, 1, 9, 3), hidden_size=3), 4, 1, 5
+    ),
     "operator ConvInteger is not supported": lambda: layer(lambda n, x: n.node("ConvInteger", x, kernel(n))),
     f"operator FloatQuant of domain '{QONNX}' is not supported": lambda: layer(
         lambda n, x: n.node("FloatQuant", x, domain=QONNX)
@@ -214,7 +217,7 @@ def test_message_names_the_node() -> None:
         ("ConvInteger", "quantize_static"),
         ("DynamicQuantizeLinear", "--calibration"),
         ("NonMaxSuppression", "extract_model"),
-        ("GRU", "recurrent"),
+        ("RNN", "recurrent"),
         ("Unheard", "operators.md"),
     ],
 )

@@ -1,4 +1,4 @@
-"""torch.nn.LSTM: floats against torch, and quantized by calibration; what is refused."""
+"""torch.nn.LSTM and GRU: floats against torch, and quantized by calibration; what is refused."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from tests.support.torch_models import kinds, need, real_outputs
 from tinygen.errors import UnsupportedError
 from tinygen.ir.graph import Graph
 from tinygen.ir.interpreter import evaluate
+from tinygen.ir.ops.gru import Gru
 from tinygen.ir.ops.lstm import CELL, Lstm
 from tinygen.lowering.lower import lower
 from tinygen.passes.pipeline import simplify
@@ -27,22 +28,24 @@ STEPS, DEPTH, UNITS = 12, 7, 9
 
 
 class Recurrent(nn.Module):
-    """A linear layer over what an LSTM gives.
+    """A linear layer over what a recurrent one gives.
 
     Args:
+        kind: nn.LSTM or nn.GRU.
         reads: its output "y", or the state "hidden" or "cell" of the last layer.
-        turned: the LSTM takes time as the first dimension.
+        turned: it takes time as the first dimension.
     """
 
-    def __init__(self, reads: str = "y", turned: bool = False, **options: Any) -> None:
+    def __init__(self, kind: Any = nn.LSTM, reads: str = "y", turned: bool = False, **options: Any) -> None:
         super().__init__()
         self.reads, self.turned = reads, turned
-        self.lstm = nn.LSTM(DEPTH, UNITS, batch_first=not turned, **options)
+        self.layer = kind(DEPTH, UNITS, batch_first=not turned, **options)
         width = UNITS * (2 if options.get("bidirectional") and reads == "y" else 1)
         self.last = nn.Linear(width, 5)
 
     def forward(self, x: Any) -> Any:
-        y, (hidden, cell) = self.lstm(x.transpose(0, 1) if self.turned else x)
+        y, states = self.layer(x.transpose(0, 1) if self.turned else x)
+        hidden, cell = states if isinstance(states, tuple) else (states, states)
         if self.reads == "y":
             return self.last(y.transpose(0, 1) if self.turned else y)
         return self.last(hidden[-1] if self.reads == "hidden" else cell[-1])
@@ -70,13 +73,19 @@ MODULES: dict[str, Any] = {
     "last hidden state": {"reads": "hidden", "num_layers": 2},
     "last cell": {"reads": "cell"},
     "last of both": {"reads": "hidden", "bidirectional": True},
+    "GRU": {"kind": nn.GRU},
+    "GRU, two layers": {"kind": nn.GRU, "num_layers": 2, "bias": False},
+    "GRU, both directions": {"kind": nn.GRU, "bidirectional": True, "turned": True},
+    "GRU, last hidden state": {"kind": nn.GRU, "reads": "hidden", "num_layers": 2},
 }
 
 
 @pytest.mark.parametrize("name", MODULES)
 def test_floats(name: str) -> None:
     graph = compare(Recurrent(**MODULES[name]), (1, STEPS, DEPTH))
-    assert kinds(graph).count("lstm") == MODULES[name].get("num_layers", 1) * (1 + ("bidirectional" in MODULES[name]))
+    options, found = MODULES[name], [kind for kind in kinds(graph) if kind in ("lstm", "gru")]
+    count = options.get("num_layers", 1) * (1 + ("bidirectional" in options))
+    assert found == ["gru" if "kind" in options else "lstm"] * count
 
 
 def data(count: int, seed: int) -> Any:
@@ -106,9 +115,9 @@ def test_cells_of_every_step_are_calibrated() -> None:
     module = Recurrent().eval()
     with torch.no_grad():
         for name, value in (("weight_ih_l0", 0.0), ("weight_hh_l0", 0.0), ("bias_ih_l0", 0.0), ("bias_hh_l0", 0.0)):
-            getattr(module.lstm, name).fill_(value)
+            getattr(module.layer, name).fill_(value)
         # The input opens the gates and fills the cell; its last step empties it.
-        gates = module.lstm.weight_ih_l0.view(4, UNITS, DEPTH)
+        gates = module.layer.weight_ih_l0.view(4, UNITS, DEPTH)
         gates[0, :, 0], gates[1, :, 1], gates[2, :, 0] = 20.0, 20.0, 20.0
     x = torch.zeros(4, STEPS, DEPTH)
     x[:, :, 0], x[:, :, 1] = 1.0, 1.0
@@ -119,9 +128,11 @@ def test_cells_of_every_step_are_calibrated() -> None:
 
 
 def test_c_of_quantized_layers(tmp_path: Path) -> None:
-    graphs = [simplify(quantized(name)[1]) for name in ("both, two layers", "last cell")]
+    names = ("both, two layers", "last cell", "GRU, both directions", "GRU, last hidden state")
+    graphs = [simplify(quantized(name)[1]) for name in names]
     programs = [lower(Graph(f"g{i}", *_parts(graph)), isa=("c99", "dsp")) for i, graph in enumerate(graphs)]
-    assert all("lstm_s8_dsp" in {step.kernel.name for step in program.steps} for program in programs)
+    for program in programs:
+        assert {"lstm_s8_dsp", "gru_s8_dsp"} & {step.kernel.name for step in program.steps}
     rng = np.random.default_rng(0)
     inputs = [[[rng.integers(-128, 128, (1, STEPS, DEPTH)).astype(np.int8)] for _ in range(3)] for _ in graphs]
     for graph, feed, rows in zip(graphs, inputs, run_on_host(programs, inputs, tmp_path), strict=True):
@@ -149,13 +160,30 @@ def test_states_that_are_inputs() -> None:
     assert len(layers) == 2 and all(found.tensors[op.inputs[0]].is_float for op in layers)
 
 
+def test_a_state_beyond_one_stays_float() -> None:
+    """The integer state of a GRU has no code for it."""
+
+    class Begun(nn.Module):
+        def __init__(self, value: float) -> None:
+            super().__init__()
+            self.layer, self.value = nn.GRU(DEPTH, UNITS, batch_first=True), value
+
+        def forward(self, x: Any) -> Any:
+            return self.layer(x, torch.full((1, 1, UNITS), self.value))[0]
+
+    for value, is_float in ((0.5, False), (1.5, True)):
+        graph = export(Begun(value).eval(), data(1, 0), data(8, 1))
+        (op,) = (op for op in graph.ops if isinstance(op, Gru))
+        assert graph.tensors[op.inputs[0]].is_float == is_float
+
+
 def test_projections_are_refused() -> None:
     module = Recurrent().eval()
-    module.lstm = nn.LSTM(DEPTH, UNITS, batch_first=True, proj_size=4)
+    module.layer = nn.LSTM(DEPTH, UNITS, batch_first=True, proj_size=4)
     module.last = nn.Linear(4, 5)
     with pytest.raises(UnsupportedError, match="projections") as error:
         export(module, data(1, 0), float32=True)
-    assert "lstm" in error.value.where
+    assert "layer" in error.value.where
 
 
 def test_batches_are_refused() -> None:

@@ -9,7 +9,7 @@ _STATIC = (
     "or give the float model and --calibration."
 )
 _CUT = "Cut the model in front of it, and compute the rest in the application"
-_RECURRENT = "Train the recurrent layer as an LSTM, or use convolutions over time."
+_RECURRENT = "Train the recurrent layer as an LSTM or a GRU, or use convolutions over time."
 _ADVICE = {
     "ConvInteger": _STATIC,
     "MatMulInteger": _STATIC,
@@ -18,7 +18,6 @@ _ADVICE = {
     "DynamicQuantizeLSTM": _RECURRENT,
     "MatMulIntegerToFloat": _STATIC,
     "MatMulNBits": _STATIC,
-    "GRU": _RECURRENT,
     "RNN": _RECURRENT,
     **dict.fromkeys(("NonMaxSuppression", "NonZero", "Unique", "Compress", "Loop", "Scan", "RoiAlign"), _CUT),
     "FusedConv": "Export without ONNX Runtime's optimization: SessionOptions.graph_optimization_level.",

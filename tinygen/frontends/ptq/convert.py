@@ -18,7 +18,7 @@ from tinygen.frontends.ptq.composed import Composed
 from tinygen.frontends.ptq.correction import Correction
 from tinygen.frontends.ptq.encodings import represented
 from tinygen.frontends.ptq.model import FloatModel
-from tinygen.frontends.ptq.recurrent import has_known_states, integer_lstm
+from tinygen.frontends.ptq.recurrent import has_known_states, integer_gru, integer_lstm
 from tinygen.frontends.ptq.roles import MAC, SAME_SCALE, channel_axis, fixed_output, must_be_fixed
 from tinygen.frontends.ptq.weights import known_codes, quantize_bias, quantize_operand, quantize_weights
 from tinygen.ir.branch import Branch
@@ -31,6 +31,7 @@ from tinygen.ir.ops.binary import Add
 from tinygen.ir.ops.cast import Cast
 from tinygen.ir.ops.compare import Compare, Relation
 from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
+from tinygen.ir.ops.gru import Gru
 from tinygen.ir.ops.lookup import Lookup
 from tinygen.ir.ops.lstm import Lstm
 from tinygen.ir.ops.normalization import Normalization
@@ -116,8 +117,8 @@ class _Converter:
             self._emit(replace(op, inputs=tuple(self._read(op, name) for name in op.inputs)))
         elif not known or not self._all_encoded(op.outputs) or isinstance(op, Cast):
             self._as_float(op)
-        elif isinstance(op, Lstm):
-            self._lstm(op)
+        elif isinstance(op, Lstm | Gru):
+            self._recurrent(op)
         elif isinstance(op, MAC):
             self._mac(op)
         elif isinstance(op, Composed):
@@ -179,18 +180,21 @@ class _Converter:
             op = replace(op, inputs=(*op.inputs[:2], name))
         self._emit(op)
 
-    def _lstm(self, op: Lstm) -> None:
+    def _recurrent(self, op: Lstm | Gru) -> None:
         """Integer where the states before the first step are constants; those after the last are rescaled if read."""
         node, (y, *after) = self.source.node(op), op.outputs
         if not has_known_states(node):
             self._as_float(op)
             return
-        encodings = self.tensors[op.inputs[0]].affine, self.encodings[y]
-        made, tensors = integer_lstm(node, *encodings, represented(self.encodings[after[1]]), self._unique)
-        self.tensors |= {tensor.name: tensor for tensor in tensors}
-        self._emit(made)
+        x, given = self.tensors[op.inputs[0]].affine, self.encodings[y]
+        if isinstance(op, Lstm):
+            made = integer_lstm(node, x, given, represented(self.encodings[after[1]]), self._unique)
+        else:
+            made = integer_gru(node, x, given, self._unique)
+        self.tensors |= {tensor.name: tensor for tensor in made.tensors}
+        self._emit(made.op)
         read = {name for other in self.source.ops for name in other.inputs} | {*self.source.outputs}
-        for name, codes in zip(after, made.outputs[1:], strict=True):
+        for name, codes in zip(after, made.op.outputs[1:], strict=True):
             if name in read:
                 self._emit(Quantize(name=self._unique(f"{name}_rescaled"), inputs=(codes,), outputs=(name,)))
 

@@ -1,18 +1,22 @@
-"""Quantizes an LSTM as TensorFlow's converter does: int8 with one scale for each matrix, a cell of int16."""
+"""Quantizes recurrent layers: an LSTM as TensorFlow's converter does, int8 with one scale for each matrix and a cell of
+int16; a GRU likewise, with a state of int16.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from tinygen.frontends.ptq.calibrate import Range
 from tinygen.frontends.ptq.weights import quantize_bias
 from tinygen.ir.encodings import Affine
+from tinygen.ir.ops import gru, lstm
 from tinygen.ir.ops.base import Node
-from tinygen.ir.ops.lstm import BIASES, CELL, GATES, HIDDEN, RECURRENT, WEIGHTS, Lstm, X
+from tinygen.ir.ops.gru import Gru
+from tinygen.ir.ops.lstm import CELL, HIDDEN, Lstm
 from tinygen.ir.tensor import Tensor
 
 _LARGEST = 127
@@ -20,46 +24,92 @@ _MOST_BITS = 6
 
 
 def has_known_states(node: Node) -> bool:
-    """Whether the states before the first step are constants."""
-    return all(node.input(index).is_constant for index in (HIDDEN, CELL))
+    """Whether the states before the first step are constants; those of a GRU within 1, as all that follow are."""
+    if isinstance(node.op, Lstm):
+        return all(node.input(index).is_constant for index in (HIDDEN, CELL))
+    data = node.input(HIDDEN).data
+    return data is not None and float(np.abs(data).max()) <= 1
 
 
-def integer_lstm(
-    node: Node, x: Affine, hidden: Affine, cells: Range, unique: Callable[[str], str]
-) -> tuple[Lstm, list[Tensor]]:
-    """The integer layer, with states of other names as its outputs 1 and 2, and the tensors that it brings.
+@dataclass(frozen=True)
+class Quantized:
+    """An integer layer.
 
+    Attributes:
+        op: its states after the last step have other names than those of the float layer.
+        tensors: that it brings.
+    """
+
+    op: Lstm | Gru
+    tensors: list[Tensor]
+
+
+def integer_lstm(node: Node, x: Affine, hidden: Affine, cells: Range, unique: Callable[[str], str]) -> Quantized:
+    """
     Args:
         node: of floats, its states constants.
         x, hidden: encodings of the input and of the hidden state.
         cells: the least and the largest value of the cell in any step.
         unique: makes a name that no other tensor has.
     """
-    op = node.op
-    assert isinstance(op, Lstm)
     # Integer bits such that the cell's largest value fits.
     bits = min(max(math.ceil(math.log2(max(map(abs, cells)) or 1.0)), 0), _MOST_BITS)
     cell = Affine("int16", (2.0 ** (bits - 15),), (0,))
-    brought = [_coded(node.input(HIDDEN), hidden, unique), _coded(node.input(CELL), cell, unique)]
-    for first, given in ((WEIGHTS, x), (RECURRENT, hidden)):
-        for gate in range(GATES):
-            bias = node.optional(BIASES + gate) if first == WEIGHTS else None
-            brought.append(_matrix(node.input(first + gate), given, bias, unique))
-    for gate in range(GATES):
-        bias = node.optional(BIASES + gate)
-        if bias is not None and bias.data is not None:
-            name, one = unique(bias.name), brought[WEIGHTS - 1 + gate].affine
-            codes = quantize_bias(name, bias.data.astype(np.float64), x.scale[0], one)
-            brought.append(replace(codes, encoding=Affine("int32", (codes.affine.scale[0],), (0,))))
-    names = [tensor.name for tensor in brought]
+    parts = ((lstm.WEIGHTS, lstm.BIASES, x), (lstm.RECURRENT, None, hidden))
+    return _quantized(node, (hidden, cell), parts, lstm.GATES, unique)
+
+
+def integer_gru(node: Node, x: Affine, y: Affine, unique: Callable[[str], str]) -> Quantized:
+    """
+    Args:
+        node: of floats, its state a constant.
+        x, y: encodings of the input and of the output.
+        unique: makes a name that no other tensor has.
+    """
+    parts = ((gru.WEIGHTS, gru.BIASES, x), (gru.RECURRENT, gru.RECURRENT_BIASES, y))
+    return _quantized(node, (gru.STATE,), parts, gru.GATES, unique)
+
+
+def _quantized(
+    node: Node,
+    states: Sequence[Affine],
+    parts: Sequence[tuple[int, int | None, Affine]],
+    gates: int,
+    unique: Callable[[str], str],
+) -> Quantized:
+    """
+    Args:
+        states: their encodings.
+        parts: the first inputs of weights and of their biases, if they have own ones, and what is multiplied with.
+    """
+    op = node.op
+    assert isinstance(op, Lstm | Gru)
+    begun = [_coded(node.input(1 + index), encoding, unique) for index, encoding in enumerate(states)]
+    matrices, biases = [], []
+    for first, begin, given in parts:
+        for gate in range(gates):
+            bias = None if begin is None else node.optional(begin + gate)
+            matrix = _matrix(node.input(first + gate), given, bias, unique)
+            matrices.append(matrix)
+            if begin is not None:
+                biases.append(None if bias is None else _bias(bias, given, matrix, unique))
+    operands = [*begun, *matrices, *biases]
     after = [
         Tensor(unique(f"{op.outputs[index]}_codes"), node.outputs[index].shape, encoding)
-        for index, encoding in ((1, hidden), (2, cell))
+        for index, encoding in enumerate(states, 1)
     ]
-    absent = [""] * (BIASES + GATES - 1 - len(names))
-    inputs = (op.inputs[X], *names, *absent)
-    outputs = (op.outputs[0], *(tensor.name for tensor in after))
-    return replace(op, inputs=inputs, outputs=outputs), [*brought, *after]
+    made = replace(
+        op,
+        inputs=(op.inputs[0], *("" if tensor is None else tensor.name for tensor in operands)),
+        outputs=(op.outputs[0], *(tensor.name for tensor in after)),
+    )
+    return Quantized(made, [*(tensor for tensor in operands if tensor is not None), *after])
+
+
+def _bias(bias: Tensor, given: Affine, weights: Tensor, unique: Callable[[str], str]) -> Tensor:
+    assert bias.data is not None
+    codes = quantize_bias(unique(bias.name), bias.data.astype(np.float64), given.scale[0], weights.affine)
+    return replace(codes, encoding=Affine("int32", (codes.affine.scale[0],), (0,)))
 
 
 def _coded(state: Tensor, encoding: Affine, unique: Callable[[str], str]) -> Tensor:

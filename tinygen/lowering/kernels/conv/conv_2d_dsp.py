@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -75,7 +76,7 @@ def _blocks(total: int) -> list[int]:
 
 @also_16x8(Conv2D)
 @kernel(Conv2D, Conv2DAdd, name="conv_2d_dsp_rows", family="tinygen", isa="dsp", unpacks=True, packs=True)
-@sums_by_blocks
+@partial(sums_by_blocks, adds=True)
 def conv_2d_dsp_rows(node: Node) -> Sequence[KernelPlan]:
     """Windows taken straight from widened rows: for windows of several pixels."""
     job = rows_job(bytes_job(node))
@@ -84,7 +85,7 @@ def conv_2d_dsp_rows(node: Node) -> Sequence[KernelPlan]:
 
 @also_16x8(Conv2D)
 @kernel(Conv2D, Conv2DAdd, name="conv_2d_packed_dsp_rows", family="tinygen", isa="dsp", unpacks=True, packs=True)
-@sums_by_blocks
+@partial(sums_by_blocks, adds=True)
 def conv_2d_packed_dsp_rows(node: Node) -> Sequence[KernelPlan]:
     """The same with weights of less than 8 bits, or as indices of values of 16 bits."""
     job = rows_job(packed_job(job_of(node)))
@@ -93,7 +94,7 @@ def conv_2d_packed_dsp_rows(node: Node) -> Sequence[KernelPlan]:
 
 @also_16x8(Conv2D)
 @kernel(Conv2D, Conv2DAdd, name="conv_2d_dsp", family="tinygen", isa="dsp", unpacks=True, packs=True)
-@sums_by_blocks
+@partial(sums_by_blocks, adds=True)
 def conv_2d_dsp(node: Node) -> Sequence[KernelPlan]:
     """Windows copied one by one into scratch (im2col): any shape; pointwise ones straight from the activations."""
     job = windows_job(bytes_job(node), codes=pads_with_codes(node))
@@ -102,7 +103,7 @@ def conv_2d_dsp(node: Node) -> Sequence[KernelPlan]:
 
 @also_16x8(Conv2D)
 @kernel(Conv2D, Conv2DAdd, name="conv_2d_packed_dsp", family="tinygen", isa="dsp", unpacks=True, packs=True)
-@sums_by_blocks
+@partial(sums_by_blocks, adds=True)
 def conv_2d_packed_dsp(node: Node) -> Sequence[KernelPlan]:
     """The same with weights of less than 8 bits, or as indices of values of 16 bits."""
     job = windows_job(packed_job(job_of(node)), codes=pads_with_codes(node) and not fills_with_codes(node))

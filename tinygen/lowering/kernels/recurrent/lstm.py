@@ -11,12 +11,9 @@ import numpy as np
 from tinygen.ir.fixed_point import quantize_multiplier
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.lstm import BIASES, CELL, GATES, HIDDEN, RECURRENT, WEIGHTS, IntegerForm, Lstm, X, steps
-from tinygen.lowering.kernels.support.weights.packing import pack_carried_rows
+from tinygen.lowering.kernels.recurrent.gates import biases_of, by_tap, for_dot, fours_of, weights_of
 from tinygen.lowering.plan import Constant, KernelPlan, kernel
 
-_ROUNDED = 1.1
-_HELD = 2**23
-"""Sums that are 256 times as large must fit 32 bits."""
 _MAC, _UNIT, _STEP = 4.0, 900.0, 60.0
 _MAC_DSP, _UNIT_DSP, _EXTENDED = 0.55, 900.0, 2.0
 """Cycles of a multiply-accumulate; of a unit's functions, each step; of a step, or of each code that is extended."""
@@ -27,7 +24,7 @@ def lstm_f32(node: Node) -> KernelPlan | None:
     """Plain loops in single precision."""
     if not node.output.is_float:
         return None
-    biases = np.stack([_bias(node, gate, np.float32) for gate in range(GATES)], axis=1)
+    biases = biases_of(node, BIASES, GATES, np.float32)
     context = {"real": True, "clip": float(np.float32(_op(node).cell_clip))}
     constants = (*_by_tap(node), Constant("biases", biases.reshape(-1), _BY_UNIT))
     return _plan(node, "f32", context, constants, ("tinygen_float.h", "tinygen_math.h"), _MAC)
@@ -47,36 +44,25 @@ def lstm_s8_dsp(node: Node) -> KernelPlan | None:
     """SMLAD on the four gates, an extension for four weights (see tg_dot_1x4): sums are 256 times as large."""
     if node.output.is_float:
         return None
-    biases = folded_biases(node)
-    packed, begin = [], []
-    words = [_fours(size) for size in _depths(node)]
-    for part, first in enumerate((WEIGHTS, RECURRENT)):
-        rows = _weights(node, first).astype(np.int64)
-        rows = np.pad(rows, ((0, 0), (0, 0), (0, 4 * words[part] - rows.shape[2])))
-        largest = np.abs(biases[part]) + 128 * np.abs(rows).sum(axis=2)
-        blocks = pack_carried_rows(rows.reshape(-1, rows.shape[2]).astype(np.int8))
-        if blocks is None or largest.max() >= _HELD:
-            return None
-        # The loop reads a block ahead; what extended codes add to sums is taken off.
-        packed.append(np.append(blocks.reshape(-1), np.zeros(16, np.int8)))
-        begin.append(256 * biases[part] - 127 * rows[:, :, 0::2].sum(axis=2))
+    found = [
+        for_dot(weights_of(node, first, GATES).reshape(-1, taps), begin.reshape(-1))
+        for first, taps, begin in zip((WEIGHTS, RECURRENT), _depths(node), folded_biases(node), strict=True)
+    ]
+    packed = [one for one in found if one is not None]
+    if len(packed) < len(found):
+        return None
+    words = [fours_of(size) for size in _depths(node)]
+    begin = np.stack([sums for _, sums in packed]).reshape(2, -1, GATES)
     constants = (
-        Constant("weights", packed[0], "by unit: four gates, four taps of each in turn"),
-        Constant("recurrent", packed[1], "the same of the hidden state"),
-        _biases(np.stack(begin)),
+        Constant("weights", packed[0][0], "by unit: four gates, four taps of each in turn"),
+        Constant("recurrent", packed[1][0], "the same of the hidden state"),
+        _biases(begin),
     )
     context = {**integer_context(node), "dsp": True, "fours": words}
     headers = (*_HEADERS, "tinygen_dense.h", "tinygen_dot.h", "tinygen_simd.h")
     plan = _plan(node, "s8_dsp", context, constants, headers, _MAC_DSP)
     # One word behind the codes may be read.
     return _with_scratch(plan, node, 8 * sum(words) + 8)
-
-
-def _fours(size: int) -> int:
-    """Groups of four taps; a few more where that makes whole groups of sixteen, which take fewer cycles a tap."""
-    fours = -(-size // 4)
-    whole = -(-fours // 4) * 4
-    return whole if whole <= _ROUNDED * fours else fours
 
 
 _HEADERS = ("tinygen_gates.h", "tinygen_math.h")
@@ -136,9 +122,10 @@ def integer_context(node: Node) -> dict[str, Any]:
 def folded_biases(node: Node) -> np.ndarray:
     """int64 [2, H, 4]: what the sums of products of the input, and of the hidden state, begin with."""
     form = IntegerForm.of(node)
-    of_input = np.stack([_bias(node, gate, np.int64) for gate in range(GATES)], axis=1)
-    products = [_weights(node, first).astype(np.int64).sum(axis=2) for first in (WEIGHTS, RECURRENT)]
-    return np.stack([of_input - form.x_zero * products[0], -form.hidden_zero * products[1]])
+    products = [weights_of(node, first, GATES).astype(np.int64).sum(axis=2) for first in (WEIGHTS, RECURRENT)]
+    return np.stack(
+        [biases_of(node, BIASES, GATES, np.int64) - form.x_zero * products[0], -form.hidden_zero * products[1]]
+    )
 
 
 def _depths(node: Node) -> tuple[int, int]:
@@ -147,21 +134,10 @@ def _depths(node: Node) -> tuple[int, int]:
     return depth, units
 
 
-def _weights(node: Node, first: int) -> np.ndarray:
-    """[H, 4, taps]"""
-    return np.stack([node.constant(first + gate) for gate in range(GATES)], axis=1)
-
-
-def _bias(node: Node, gate: int, dtype: type[np.generic]) -> np.ndarray:
-    bias = node.optional(BIASES + gate)
-    units = node.input(WEIGHTS).shape[0]
-    return np.zeros(units, dtype) if bias is None or bias.data is None else bias.data.astype(dtype)
-
-
 def _by_tap(node: Node) -> tuple[Constant, Constant]:
     """Weights by unit, tap by tap those of the four gates."""
     layout = "by unit, tap by tap: of its gates input, forget, cell, output"
-    packed = [_weights(node, first).transpose(0, 2, 1).reshape(-1) for first in (WEIGHTS, RECURRENT)]
+    packed = [by_tap(weights_of(node, first, GATES)) for first in (WEIGHTS, RECURRENT)]
     return Constant("weights", packed[0], layout), Constant("recurrent", packed[1], "the same of the hidden state")
 
 

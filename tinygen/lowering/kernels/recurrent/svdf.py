@@ -11,12 +11,10 @@ from tinygen.ir.fixed_point import quantize_multiplier
 from tinygen.ir.ops.base import Node
 from tinygen.ir.ops.svdf import BIAS, FEATURES, STATE, TIME, Svdf, X, scales
 from tinygen.lowering.ctypes import ctype
+from tinygen.lowering.kernels.recurrent.gates import for_dot, fours_of
 from tinygen.lowering.kernels.support.epilogues.mac import float_clamp
-from tinygen.lowering.kernels.support.weights.packing import pack_carried_rows
 from tinygen.lowering.plan import Constant, KernelPlan, kernel
 
-_HELD = 2**23
-"""Sums that are 256 times as large must fit 32 bits."""
 _MAC, _FILTER, _UNIT = 7.6, 60.0, 30.0
 _MAC_DSP, _FOUR, _PAIR = 0.6, 90.0, 2.0
 """Cycles of a multiply-accumulate; of a filter, or four of them, and a unit beside these; of two of the state."""
@@ -48,14 +46,13 @@ def svdf_s8_dsp(node: Node) -> KernelPlan | None:
     if node.output.is_float or node.input(STATE).dtype != np.int16 or memory % 2 or len(features) % 4:
         return None
     begin = -node.input(X).zero_point * features.sum(axis=1)
-    packed = pack_carried_rows(features.astype(np.int8))
-    if packed is None or (np.abs(begin) + 128 * np.abs(features).sum(axis=1)).max() >= _HELD:
+    found = for_dot(features, begin)
+    if found is None:
         return None
-    # The loop reads a block ahead; what extended codes add to sums is taken off.
-    weights = np.append(packed.reshape(-1), np.zeros(16, np.int8))
-    first = _first(256 * begin - 127 * features[:, 0::2].sum(axis=1))
-    constants = (Constant("weights", weights, "four filters, four taps of each in turn"), first, _biases(node))
-    fours = -(-features.shape[1] // 4)
+    weights, sums = found
+    layout = "four filters, four taps of each in turn"
+    constants = (Constant("weights", weights, layout), _first(sums), _biases(node))
+    fours = fours_of(features.shape[1])
     plan = _plan(node, "s8_dsp", {**_integers(node), "dsp": True, "fours": fours}, constants)
     filters, depth = features.shape
     return replace(

@@ -21,16 +21,22 @@ _PREFIX = "sum_"
 Plans = Callable[[Node], Sequence[KernelPlan]]
 
 
-def sums_by_blocks(plans: Plans) -> Plans:
+def sums_by_blocks(plans: Plans, *, adds: bool = False) -> Plans:
     """Makes a kernel of convolutions one of Conv2DAdd with a sum of integer codes, too. Its plans' contexts have the
     pixels of a block of outputs as `block`; its template writes a block `between` (kernels/support/block_sums.j2).
+
+    Args:
+        plans: of convolutions.
+        adds: they are of Conv2DAdd with TFLite's ADD by themselves.
     """
 
     @wraps(plans)
     def also_sums(node: Node) -> Sequence[KernelPlan]:
         op = node.op
-        if not isinstance(op, Conv2DAdd) or isinstance(op.sum, Add):
+        if not isinstance(op, Conv2DAdd):
             return plans(node)
+        if isinstance(op.sum, Add):
+            return plans(node) if adds else ()
         addition = op.addition(node)
         sums = [plan for kernel in kernels_of(IntegerAdd) for plan in kernel.variants(addition)]
         if not sums:
