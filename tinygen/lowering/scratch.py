@@ -15,9 +15,13 @@ CALL_CYCLES = 60
 """Of a call, its arguments and its observer: what makes many small stripes dearer than few large ones."""
 
 
-def price(cost: tuple[float, int], worth: float) -> float:
-    """Of (cycles, bytes of the arena): so that an arena one per cent smaller is worth `worth` per cent of cycles."""
-    return float(cost[0] * max(cost[1], 1) ** worth)
+def price(cost: tuple[float, int], worth: float, free: int = 1) -> float:
+    """Of (cycles, bytes of the arena): so that an arena one per cent smaller is worth `worth` per cent of cycles.
+
+    Args:
+        free: bytes that count beside the arena's, so that what is small anyhow is not bought with many cycles.
+    """
+    return float(cost[0] * (cost[1] + free) ** worth)
 
 
 def budget_without_limit(peak: int) -> int:

@@ -25,6 +25,8 @@ class Prefer(StrEnum):
 
 _WORTH = {Prefer.RAM: 2.0, Prefer.BALANCE: 0.5, Prefer.SPEED: 0.05}
 """By how many per cent cycles may rise for an arena that is one per cent smaller."""
+_FREE = 1024
+"""Bytes that count beside the arena's: a tiny network does not become slow to save a few hundred."""
 _DECIDES = 1.02
 """From here on scratch decides the arena."""
 
@@ -73,7 +75,8 @@ def preferred(first: Program, fastest: float, prefer: Prefer, lowered: Lowered, 
 
 def best(found: Sequence[Program], prefer: Prefer) -> Program:
     """Of programs the one that is preferred."""
-    return min(found, key=lambda one: price(_cost(one), _WORTH[prefer]))
+    free = _FREE if prefer == Prefer.BALANCE else 1
+    return min(found, key=lambda one: price(_cost(one), _WORTH[prefer], free))
 
 
 def ways(first: Program, lowered: Lowered, sizes: Sizes) -> list[Program]:
