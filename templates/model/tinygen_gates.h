@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "tinygen_math.h"
+#include "tinygen_simd.h"
 
 /* a * b of numbers without integer bits, rounded; not -1 * -1. */
 static inline int32_t tg_mul_16(int32_t a, int32_t b)
@@ -29,7 +30,8 @@ static inline int32_t tg_exp_16(int32_t a, int32_t integer_bits)
     const int32_t x2 = tg_mul_16(x, x);
     const int32_t x3 = tg_mul_16(x2, x);
     const int32_t x4 = tg_mul_16(x2, x2);
-    const int32_t tail = tg_rounding_shift(tg_mul_16(tg_rounding_shift(x4, 2) + x3, 10923) + x2, 1);
+    /* Neither x4 nor what is halved is negative: halves are rounded up. */
+    const int32_t tail = (tg_mul_16(((x4 + 2) >> 2) + x3, 10923) + x2 + 1) >> 1;
     int32_t result = 28918 + tg_mul_16(x + tail, 28918);
     if ((whole & 1) != 0) {
         result = tg_mul_16(result, 25520);
@@ -63,8 +65,8 @@ static inline int32_t tg_over_one_plus_16(int32_t a)
     return x;
 }
 
-/* 1 / (1 + exp(-x)) of x with three integer bits. */
-static inline int32_t tg_sigmoid_16(int32_t x)
+/* 1 / (1 + exp(-x)) of x with three integer bits. Called, as tanh is: copies for each gate would not stay in caches. */
+TG_NOINLINE int32_t tg_sigmoid_16(int32_t x)
 {
     if (x == 0) {
         return 0x4000;
@@ -74,7 +76,7 @@ static inline int32_t tg_sigmoid_16(int32_t x)
 }
 
 /* tanh(x) of x with so many integer bits. */
-static inline int32_t tg_tanh_16(int32_t x, int32_t integer_bits)
+TG_NOINLINE int32_t tg_tanh_16(int32_t x, int32_t integer_bits)
 {
     if (x == 0) {
         return 0;

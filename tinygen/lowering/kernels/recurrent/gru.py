@@ -30,7 +30,7 @@ _TOGETHER = 4
 _MAC, _UNIT, _STEP = 4.0, 600.0, 60.0
 _MAC_DSP, _EXTENDED = 0.6, 2.0
 """Cycles of a multiply-accumulate; of a unit's functions, each step; of a step, or of each code that is extended."""
-_HEADERS = ("tinygen_gates.h", "tinygen_math.h")
+_HEADERS = ("tinygen_gates.h", "tinygen_math.h", "tinygen_simd.h")
 
 
 @kernel(Gru, name="gru_f32")
@@ -73,7 +73,7 @@ def gru_s8_dsp(node: Node) -> KernelPlan | None:
         plan,
         # One word behind the codes may be read.
         scratch_bytes=8 * sum(fours) + 8 + _units(node),
-        headers=(*_HEADERS, "tinygen_dense.h", "tinygen_dot.h", "tinygen_simd.h"),
+        headers=(*_HEADERS, "tinygen_dense.h", "tinygen_dot.h"),
         cycles=plan.cycles - (_MAC - _MAC_DSP) * node.op.macs(node) + _EXTENDED * sum(depths) * steps(node),
     )
 

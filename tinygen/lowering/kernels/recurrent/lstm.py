@@ -59,13 +59,13 @@ def lstm_s8_dsp(node: Node) -> KernelPlan | None:
         _biases(begin),
     )
     context = {**integer_context(node), "dsp": True, "fours": words}
-    headers = (*_HEADERS, "tinygen_dense.h", "tinygen_dot.h", "tinygen_simd.h")
+    headers = (*_HEADERS, "tinygen_dense.h", "tinygen_dot.h")
     plan = _plan(node, "s8_dsp", context, constants, headers, _MAC_DSP)
     # One word behind the codes may be read.
     return _with_scratch(plan, node, 8 * sum(words) + 8)
 
 
-_HEADERS = ("tinygen_gates.h", "tinygen_math.h")
+_HEADERS = ("tinygen_gates.h", "tinygen_math.h", "tinygen_simd.h")
 _BY_UNIT = "by unit: of its gates input, forget, cell, output"
 
 
