@@ -150,3 +150,13 @@ def chained(first: Graph, middle: Graph, block: Graph, last: Graph) -> Graph:
             inputs, outputs = ([names.get(name, name) for name in group] for group in (op.inputs, op.outputs))
             ops.append(replace(op, name=f"{mark}_{op.name}", inputs=tuple(inputs), outputs=tuple(outputs)))
     return Graph("net", tensors, tuple(ops), ("x",), ("cy",))
+
+
+def test_layers_with_kernel_scales_are_left() -> None:
+    """Their scales are the operand that the sum would be."""
+    kinds = {"x": levels(4), "w": levels(4, True), "y": INT32}
+    for scaled in (False, True):
+        layer = layers.conv("scaled", (5, 6, 8), 8, (3, 3), **kinds, scaled=scaled, seed=3)
+        found = summed(layer, INT8, INT8, turned=False, shifted=False)
+        assert joined(found.graph, DUAL) != scaled
+        check([found], most=1)

@@ -16,6 +16,7 @@ from tinygen.ir.ops.binary import Add
 from tinygen.ir.ops.conv_2d import Conv2D
 from tinygen.ir.ops.conv_2d_add import Conv2DAdd
 from tinygen.ir.ops.integer_add import IntegerAdd
+from tinygen.ir.ops.integer_mac import SCALES
 from tinygen.ir.tensor import Tensor
 from tinygen.lowering.kernels.support.epilogues.sums import fit_sum
 from tinygen.lowering.select import COMPACT, DENSE, SPARSE, choose
@@ -76,6 +77,8 @@ def _convolutions_and_sums(
         source = graph.node(convolution)
         if not source.input(1).is_constant or convolution.groups(source) > 1 or source.output.shape[0] > 1:
             continue
+        if source.optional(SCALES) is not None:
+            continue  # they have the place of the other operand
         if isinstance(add, Add) and not _as_tflite(convolution, node):
             continue
         other = add.inputs[1 - add.inputs.index(name)]
