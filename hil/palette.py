@@ -25,6 +25,8 @@ from tinygen.ir.ops import (
     division,
     elementary,
     functions_of_two,
+    gru,
+    lstm,
     movement,
     normalization,
     normalization_of_rows,
@@ -44,12 +46,15 @@ from tinygen.ir.ops.cumulative_sum import CumulativeSum
 from tinygen.ir.ops.depthwise_conv_2d import DepthwiseConv2D
 from tinygen.ir.ops.fully_connected import FullyConnected
 from tinygen.ir.ops.gather import Gather, ScatterNd
+from tinygen.ir.ops.gru import Gru
 from tinygen.ir.ops.integer_add import IntegerAdd
+from tinygen.ir.ops.lstm import Lstm
 from tinygen.ir.ops.pad import MirrorPad, Pad
 from tinygen.ir.ops.prelu import Prelu
 from tinygen.ir.ops.quantize import Dequantize, Quantize
 from tinygen.ir.ops.select import Select
 from tinygen.ir.ops.softmax_numerator import SoftmaxNumerator
+from tinygen.ir.ops.svdf import Svdf
 from tinygen.ir.ops.top_k import TopK
 from tinygen.ir.ops.transpose_conv import TransposeConv
 from tinygen.ir.ops.update_slice import UpdateSlice
@@ -71,6 +76,8 @@ def palette() -> Iterator[Graph]:
     for kind, x, y in _KINDS:
         yield from _multiplying(kind, x, y)
         yield from _elementwise(kind, x, y)
+        if kind != "s16":
+            yield from _recurrent(kind, x)
     eight_bits = (*_int8(), *_with_sum(), *_multiplying("s16", X16, Y16))
     yield from (_in_few_bits(graph) for graph in eight_bits if "weights" in graph.tensors)
     yield from _functions()
@@ -172,6 +179,38 @@ def _multiplying(kind: str, x: Encoding, y: Encoding) -> Iterator[Graph]:
     yield _op(f"fc_{kind}", FullyConnected, [row, _constant("weights", (6, 24), kind), bias(6)], y)
     shape = {"size": (12, 12), "padding": Padding.SAME, "stride": (2, 2)}
     yield _op(f"tconv_{kind}", TransposeConv, [image, _constant("weights", (6, 3, 3, 4), kind), bias(6)], y, **shape)
+
+
+def _recurrent(kind: str, x: Encoding) -> Iterator[Graph]:
+    """Layers over six steps, their states constants; SVDF over one, with states of 16 and of 8 bits."""
+    units, depth = 8, 12
+    of_floats = kind == "f32"
+    y: Encoding = FLOAT if of_floats else Affine("int8", (2.0**-7,), (-3,))
+    cell: Encoding = FLOAT if of_floats else Affine("int16", (2.0**-11,), (0,))
+
+    def layer(op: type[Op], gates: int, states: Sequence[Encoding], biases: int, **fields: Any) -> Graph:
+        begun = [Tensor(f"begin{i}", (1, units), e, np.zeros((1, units), e.dtype)) for i, e in enumerate(states)]
+        matrices = [_constant(f"w{i}", (units, depth if i < gates else units), kind) for i in range(2 * gates)]
+        vectors = [replace(_bias(units, kind, x), name=f"b{i}") for i in range(biases * gates)]
+        inputs = [Tensor("x", (1, 6, depth), x), *begun, *matrices, *vectors]
+        return _op(f"{op.KIND}_{kind}", op, inputs, y, *states, **fields)
+
+    yield layer(Lstm, lstm.GATES, (y, cell), 1, cell_clip=10.0)
+    yield layer(Gru, gru.GATES, (FLOAT if of_floats else gru.STATE,), 2)
+    memory, rank = 6, 2
+    for kept in ("float32",) if of_floats else ("int16", "int8"):
+        encoding: Encoding = FLOAT if of_floats else Affine(kept, (2.0**-4,), (0,))
+        shapes = (1, units * memory), (units, memory)
+        begin, time = (np.zeros(shapes[0], encoding.dtype), _constant("time", shapes[1], kind))
+        assert time.data is not None
+        inputs = [
+            Tensor("x", (1, depth), x),
+            Tensor("begin", shapes[0], encoding, begin),
+            _constant("features", (units, depth), kind),
+            replace(time, encoding=encoding, data=time.data.astype(encoding.dtype)),
+            replace(_bias(units // rank, kind, x), name="b"),
+        ]
+        yield _op(f"svdf_{kind}_{kept}", Svdf, inputs, y, encoding, rank=rank)
 
 
 def _elementwise(kind: str, x: Encoding, y: Encoding) -> Iterator[Graph]:
